@@ -1,0 +1,119 @@
+"""What a component is: the protocols, the factory, and the contract of its life.
+
+Life: built by its factory (no I/O) → ``start`` → work → ``shutdown`` (drains; safe without ``start``, safe twice).
+Processors have neither: they are functions of (state, batch) on event time, without clock, I/O or randomness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from opentelemetry.metrics import Meter
+from pydantic import BaseModel, ConfigDict
+
+from fallow.batch import Batch, OtlpRequest
+from fallow.ledger import Ledger
+from fallow.series import SeriesTable
+
+ComponentKind = Literal["receivers", "processors", "exporters"]
+
+
+class ComponentConfig(BaseModel):
+    """Base of every component's configuration: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the service gives a component when it is built."""
+
+    id: str
+    """``type`` or ``type/name``, as in the configuration."""
+    series: SeriesTable
+    ledger: Ledger
+    meter: Meter
+    directory: Path
+    """Folder of the configuration file: relative paths in it start here."""
+    telemetry_resource: Mapping[str, str]
+    """Resource attributes of this service: by them Fallow recognises what it said itself."""
+
+
+Consume = Callable[[Batch], Awaitable[bytes]]
+"""Hands a batch to the pipeline and waits until it is safe to acknowledge it.
+
+Returns the body of the OTLP response (empty on full success). Raises TransientError or PermanentError as the
+downstream answered; the receiver turns it into its protocol's status."""
+
+
+@runtime_checkable
+class Receiver(Protocol):
+    """Brings telemetry in."""
+
+    async def start(self, consume: Consume) -> None:
+        """Begin to receive; returns when ready, raises OSError where the address cannot be had."""
+        ...
+
+    async def shutdown(self) -> None:
+        """Accept nothing new, finish what is in flight."""
+        ...
+
+
+@runtime_checkable
+class Processor(Protocol):
+    """Turns a batch into a richer one."""
+
+    def process(self, batch: Batch) -> Batch:
+        """The batch with what this processor adds; never raises for what the data says."""
+        ...
+
+    def tick(self, now: int) -> Batch:
+        """What follows from event time having reached ``now`` (Unix ns) with nothing arriving."""
+        ...
+
+    def finish(self) -> Batch:
+        """What is still held back, at the end of the stream."""
+        ...
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Takes what the processors made out into the world."""
+
+    async def start(self) -> None: ...
+
+    async def export(self, batch: Batch) -> None:
+        """Take one processed batch; raises TransientError or PermanentError."""
+        ...
+
+    async def shutdown(self) -> None: ...
+
+
+@runtime_checkable
+class Forwarder(Protocol):
+    """An exporter that passes requests on, before they are acknowledged and apart from any processing."""
+
+    async def start(self) -> None: ...
+
+    async def forward(self, request: OtlpRequest) -> bytes:
+        """The downstream's response body (empty on full success); raises what the downstream answered."""
+        ...
+
+    async def shutdown(self) -> None: ...
+
+
+ConfigClass = type[ComponentConfig]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factory:
+    """How a component is made from its configuration."""
+
+    type: str
+    config: ConfigClass
+    build: Callable[[Any, Context], Any]
+    """(a valid ``config``, context) → the component; raises DocumentError where files that it names are wrong."""
+    stability: Literal["development", "alpha", "beta", "stable"] = "alpha"
