@@ -1,0 +1,8 @@
+"""What is learned from it: component type → module, in the order in which data meets them."""
+
+COMPONENTS = {
+    "decode": "fallow_processors.decode",
+    "normalise": "fallow_processors.normalise",
+    "cre": "fallow_processors.cre",
+    "recommender": "fallow_processors.recommender",
+}
