@@ -2,5 +2,4 @@
 
 COMPONENTS = {
     "otlp": "fallow_receivers.otlp",
-    "simulated": "fallow_receivers.simulated",
 }
