@@ -1,0 +1,55 @@
+# Everything a newcomer and CI need; each target installs what it needs first.
+#   make test    the fast tests
+#   make check   lint, types, layers, generated files
+#   make e2e     with real Collectors
+#   make bench   speed, as ratios in one run
+#   make proto   regenerate from proto/
+#   make docs    list the components
+.DEFAULT_GOAL := help
+.PHONY: help test e2e check bench proto docs clean
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+CODE   := src receivers processors exporters tests
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Fallow needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 …" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "No virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]' --group dev
+	@touch $@
+
+$(VENV)/.installed-e2e: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group e2e
+	@touch $@
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+e2e: $(VENV)/.installed-e2e
+	$(BIN)/python -m pytest -m e2e tests/e2e
+
+bench: $(VENV)/.installed-e2e
+	$(BIN)/python -m pytest -m bench -s tests/benchmarks
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(MAKE) proto
+	@git diff --exit-code --stat -- src/fallow/recommend || { echo "Generated files differ from proto/: commit what make proto wrote." >&2; exit 1; }
+
+proto: $(VENV)/.installed
+	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=../src --pyi_out=../src --grpc_python_out=../src fallow/recommend/v1/recommend.proto
+
+docs: $(VENV)/.installed
+	$(BIN)/fallow components
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

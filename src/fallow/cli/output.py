@@ -1,0 +1,76 @@
+"""Where and how the command line prints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import IO, Any, NoReturn
+
+from rich.console import Console
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say what is wrong, plainly, and end."""
+    for line in message.splitlines():
+        print(f"fallow: {line}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+@contextmanager
+def json_sink(path: str) -> Generator[IO[str]]:
+    """The file to which JSON lines go; ``-`` is standard output."""
+    if path == "-":
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    with open(path, "w", encoding="utf-8") as sink:
+        yield sink
+
+
+def moment(unix_ns: int) -> str:
+    """A time for people, UTC to the second."""
+    return datetime.fromtimestamp(unix_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def subject(entity: Mapping[str, str]) -> str:
+    """An entity for people: its identifying attributes, most specific last, without their names."""
+    order = (
+        "host.name",
+        "k8s.namespace.name",
+        "k8s.pod.name",
+        "fallow.job.id",
+        "container.id",
+        "fallow.gpu.index",
+        "hw.id",
+    )
+    shown = [entity[name] for name in order if entity.get(name)]
+    if "fallow.gpu.index" in entity and "hw.id" in entity and len(shown) > 1:
+        shown.remove(entity["hw.id"])
+    return " / ".join(dict.fromkeys(shown)) or ", ".join(f"{k}={v}" for k, v in entity.items()) or "everything"
+
+
+class _Lines(logging.Formatter):
+    """``time LEVEL logger: sentence key=value …``"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = {k: v for k, v in vars(record).items() if k not in _STANDARD}
+        extra = "".join(f" {k}={json.dumps(v, default=str)}" for k, v in fields.items())
+        text = f"{moment(int(record.created * 1e9))} {record.levelname} {record.name}: {record.getMessage()}{extra}"
+        return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+
+
+def log_to_stderr(level: str) -> None:
+    """Send the service's own log to standard error, a line per record."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
