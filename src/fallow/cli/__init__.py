@@ -9,6 +9,6 @@ import os
 # gRPC's core writes lines of its own to standard error; read when grpc is first imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from fallow.cli.app import main  # noqa: E402  # after the setting above
+from fallow.cli.app import main  # after the setting above, which is read on import
 
 __all__ = ["main"]
