@@ -70,7 +70,7 @@ class LogBatch:
     severity: Int8Array
     source: Int32Array
     resources: tuple[Mapping[str, str], ...]
-    body: pa.Array
+    body: pa.StringArray
     event_name: tuple[str, ...]
     attributes: Callable[[int], Mapping[str, str]]
     """Attributes of record i, decoded on demand."""
