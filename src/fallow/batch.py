@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -70,7 +70,7 @@ class LogBatch:
     severity: Int8Array
     source: Int32Array
     resources: tuple[Mapping[str, str], ...]
-    body: pa.StringArray
+    body: pa.Array[Any]
     event_name: tuple[str, ...]
     attributes: Callable[[int], Mapping[str, str]]
     """Attributes of record i, decoded on demand."""
