@@ -40,8 +40,9 @@ def built(case: dict[str, Any]) -> tuple[Matcher[str], list[dict[str, Any]]]:
     kind = case["kind"]
     if kind.startswith("inverse"):
         return (NegSeq if kind == "inverse_seq" else NegSet)(slots, window, negatives), terms
-    made: Matcher[str] = {"single": Single, "set": Set, "seq": Seq}[kind](slots, window)
-    return made, terms
+    if kind == "single":
+        return Single(slots, window), terms
+    return (Seq if kind == "seq" else Set)(slots, window), terms
 
 
 def played(case: dict[str, Any]) -> tuple[list[Any], list[Any]]:

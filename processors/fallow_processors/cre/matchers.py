@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 Queue = deque[tuple[int, T]]
@@ -303,7 +303,7 @@ class NegSeq(_Negated[T], _Ordered[T]):
         self._prune()
 
 
-def matcher(positives: Sequence[int], negatives: Sequence[Negative], window: int, *, ordered: bool) -> Matcher[T]:
+def matcher(positives: Sequence[int], negatives: Sequence[Negative], window: int, *, ordered: bool) -> Matcher[Any]:
     """The automaton for positives (each as often as it counts) and negatives."""
     slots = slots_of(positives, ordered=ordered)
     if negatives:
