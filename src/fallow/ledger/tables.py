@@ -1,4 +1,8 @@
-"""The ledger's tables."""
+"""The ledger's tables.
+
+Revisions are numbered by the ledger itself, one after the other without a gap: a reader of the change log sees at
+once when something it has not read is gone. The newest entry is never trimmed, so that no number is given twice.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +10,39 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Tab
 
 METADATA = MetaData()
 
-# SQLite numbers rows by itself only where the key is exactly INTEGER; AUTOINCREMENT keeps a revision from being reused
-# after the oldest ones are trimmed.
+# SQLite takes the row's own number for the key only where its type is exactly INTEGER.
 REVISION = BigInteger().with_variant(Integer, "sqlite")
 
 CHANGES = Table(
     "changes",
     METADATA,
-    Column("revision", REVISION, primary_key=True, autoincrement=True),
+    Column("revision", REVISION, primary_key=True, autoincrement=False),
     Column("time", BigInteger, nullable=False),
-    Column("kind", String(16), nullable=False),  # detection | recommendation
+    Column("kind", String, nullable=False),  # detection | recommendation
     Column("payload", Text, nullable=False),
-    sqlite_autoincrement=True,
 )
 
 RECOMMENDATIONS = Table(
     "recommendations",
     METADATA,
-    Column("id", String(128), primary_key=True),
-    Column("detection", String(128), nullable=False, index=True),
-    Column("rule", String(64), nullable=False, index=True),
-    Column("state", String(16), nullable=False, index=True),
-    Column("dedupe_key", String(512), nullable=False, index=True),
+    Column("id", String, primary_key=True),
+    Column("detection", String, nullable=False, index=True),
+    Column("rule", String, nullable=False, index=True),
+    Column("state", String, nullable=False),
+    Column("dedupe_key", String, nullable=False, index=True),
     Column("created", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("payload", Text, nullable=False),
     Index("recommendations_newest", "created", "id"),
+    Index("recommendations_due", "state", "expires"),
 )
 
 DETECTIONS = Table(
     "detections",
     METADATA,
-    Column("id", String(128), primary_key=True),
-    Column("state", String(16), primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("state", String, primary_key=True),
     Column("revision", BigInteger, nullable=False, index=True),
     Column("payload", Text, nullable=False),
 )
@@ -47,6 +50,6 @@ DETECTIONS = Table(
 CURSORS = Table(
     "cursors",
     METADATA,
-    Column("name", String(128), primary_key=True),
+    Column("name", String, primary_key=True),
     Column("revision", BigInteger, nullable=False),
 )
