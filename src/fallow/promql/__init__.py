@@ -1,0 +1,6 @@
+"""PromQL conditions over signals: parsed, compiled to a graph, evaluated incrementally for all entities at once."""
+
+from fallow.promql.engine import Condition, Edge, EdgeState, Engine, check
+from fallow.promql.errors import PromqlError
+
+__all__ = ["Condition", "Edge", "EdgeState", "Engine", "PromqlError", "check"]

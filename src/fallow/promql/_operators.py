@@ -1,0 +1,374 @@
+"""Kernels of operators on slots: plain PromQL in PRESENT and the value, three-valued logic in UNKNOWN beside it."""
+
+# numba compiles what it infers; the stubs of numpy know neither the fields of records nor scalars out of arrays.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOperatorIssue=false
+# pyright: reportReturnType=false, reportUnnecessaryComparison=false, reportOptionalOperand=false
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from fallow.batch import Int32Array
+from fallow.promql import ops
+from fallow.promql._values import quantile_of
+from fallow.promql.ops import (
+    AT_LEAST,
+    AT_MOST,
+    BOOL,
+    EQ,
+    GE,
+    GT,
+    KEEP_A,
+    LE,
+    LT,
+    NE,
+    PRESENT,
+    SWAPPED,
+    UNKNOWN,
+    WARMING,
+)
+from fallow.series.layout import FAR, NONE, Records
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def arithmetic(fn: int, x: float, y: float) -> float:
+    if fn == 0:
+        return x + y
+    if fn == 1:
+        return x - y
+    if fn == 2:
+        return x * y
+    if fn == 3:
+        return x / y
+    if fn == 4:
+        return np.fmod(x, y) if y != 0.0 and not math.isinf(x) else np.nan
+    return x**y
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def comparison(fn: int, x: float, y: float) -> bool:
+    if fn == EQ:
+        return x == y
+    if fn == NE:
+        return x != y
+    if fn == LT:
+        return x < y
+    if fn == GT:
+        return x > y
+    if fn == LE:
+        return x <= y
+    return x >= y
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def mapped(fn: int, x: float, p0: float, p1: float) -> float:
+    """One of ops.MAPS of x."""
+    if fn == 0:
+        return abs(x)
+    if fn == 1:
+        return np.ceil(x)
+    if fn == 2:
+        return np.floor(x)
+    if fn == 3:
+        return np.floor(x * (1.0 / p0) + 0.5) / (1.0 / p0)
+    if fn == 4:
+        return np.nan if math.isnan(p0) or math.isnan(p1) else x if math.isnan(x) else max(p0, min(p1, x))
+    if fn == 7:
+        return np.exp(x)
+    if fn == 8:
+        return np.log(x)
+    if fn == 9:
+        return np.log2(x)
+    if fn == 10:
+        return np.log10(x)
+    if fn == 11:
+        return np.sqrt(x)
+    if fn == 12:
+        return np.sign(x)
+    return -x
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def take_evidence(slots: Records, i: int, other: int) -> None:
+    """Let slot i rest on the evidence of ``other`` alone."""
+    slots[i].first = slots[other].first
+    slots[i].last = slots[other].last
+    slots[i].count = slots[other].count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def no_evidence(slots: Records, i: int) -> None:
+    slots[i].first = FAR
+    slots[i].last = NONE
+    slots[i].count = 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def add_evidence(slots: Records, i: int, other: int) -> None:
+    """Let slot i rest on the evidence of ``other`` too."""
+    slots[i].first = min(slots[i].first, slots[other].first)
+    slots[i].last = max(slots[i].last, slots[other].last)
+    slots[i].count += slots[other].count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _decided(fn: int, flags: int, x: float, c: float, swapped: bool) -> bool:
+    """Whether comparing the observed x with c decides the comparison for every value x may truly have."""
+    if swapped and fn >= LT:
+        fn = (GT, LT, GE, LE)[fn - LT]
+    if flags & AT_LEAST:
+        if fn in (GE, LT):
+            return x >= c
+        return x > c
+    if flags & AT_MOST:
+        if fn in (LE, GT):
+            return x <= c
+        return x < c
+    return False
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def with_number(i: int, slots: Records, nodes: Records) -> None:
+    """Slot i = its operand, an operator, and the node's number."""
+    node, a = slots[i].node, slots[i].a
+    flags, fn, how, number = slots[a].flags, nodes[node].fn, nodes[node].flags, nodes[node].p0
+    slots[i].flags = flags
+    if flags == 0:
+        return
+    take_evidence(slots, i, a)
+    if not flags & PRESENT:
+        return
+    value = slots[a].value
+    swapped = how & SWAPPED != 0
+    x, y = (number, value) if swapped else (value, number)
+    if fn < ops.FIRST_COMPARISON:
+        slots[i].value = arithmetic(fn, x, y)
+        return
+    true = comparison(fn, x, y)
+    if flags & UNKNOWN and _decided(fn, how, value, number, swapped):
+        flags = PRESENT
+    if how & BOOL:
+        slots[i].value = 1.0 if true else 0.0
+    else:
+        slots[i].value = value
+        if not true:
+            flags = flags & ~PRESENT if flags & UNKNOWN else 0
+    slots[i].flags = flags
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _the_one(group: int, slots: Records, heads: Int32Array, links: Records) -> tuple[int, int]:
+    """(the last slot of the group that is not absent, how many are not)."""
+    found = -1
+    count = 0
+    link = heads[group]
+    while link >= 0:
+        slot = links[link].slot
+        if slots[slot].flags != 0:
+            found = slot
+            count += 1
+        link = links[link].next
+    return found, count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def with_vector(i: int, slots: Records, nodes: Records, heads: Int32Array, links: Records) -> None:
+    """Slot i = its operand, an operator, and the one element that matches; several that match leave it unknown."""
+    node, a = slots[i].node, slots[i].a
+    fn, how = nodes[node].fn, nodes[node].flags
+    slots[i].flags = 0
+    if slots[a].flags == 0:
+        return
+    b, count = _the_one(slots[i].b, slots, heads, links)
+    if count == 0:
+        return
+    take_evidence(slots, i, a)
+    add_evidence(slots, i, b)
+    if count > 1 or (slots[i].c >= 0 and _the_one(slots[i].c, slots, heads, links)[1] > 1):
+        slots[i].flags = UNKNOWN
+        return
+    flags = (slots[a].flags & slots[b].flags & PRESENT) | ((slots[a].flags | slots[b].flags) & (UNKNOWN | WARMING))
+    if flags & PRESENT:
+        va, vb = slots[a].value, slots[b].value
+        x, y = (vb, va) if how & SWAPPED else (va, vb)
+        if fn < ops.FIRST_COMPARISON:
+            slots[i].value = arithmetic(fn, x, y)
+        else:
+            true = comparison(fn, x, y)
+            if how & BOOL:
+                slots[i].value = 1.0 if true else 0.0
+            else:
+                slots[i].value = va if how & KEEP_A else x
+                if not true:
+                    flags = flags & ~PRESENT if flags & UNKNOWN else 0
+    slots[i].flags = flags
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _any(group: int, slots: Records, heads: Int32Array, links: Records) -> tuple[int, int]:
+    """(a slot that makes the group present, the group's flags): PRESENT alone where one is known to be there."""
+    found = -1
+    flags = 0
+    link = heads[group]
+    while link >= 0:
+        slot = links[link].slot
+        here = slots[slot].flags
+        if here & PRESENT and not here & UNKNOWN:
+            return slot, PRESENT
+        if here != 0:
+            found = slot if found < 0 or here & PRESENT else found
+            flags |= here
+        link = links[link].next
+    return found, flags
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def both(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
+    """Slot i = a and b."""
+    a = slots[i].a
+    slots[i].flags = 0
+    if slots[a].flags == 0:
+        return
+    b, flags = _any(slots[i].b, slots, heads, links)
+    if flags == 0:
+        return
+    take_evidence(slots, i, a)
+    add_evidence(slots, i, b)
+    slots[i].value = slots[a].value
+    slots[i].flags = (slots[a].flags & flags & PRESENT) | ((slots[a].flags | flags) & (UNKNOWN | WARMING))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def without(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
+    """Slot i = a unless b."""
+    a = slots[i].a
+    slots[i].flags = 0
+    if slots[a].flags == 0:
+        return
+    _, flags = _any(slots[i].b, slots, heads, links)
+    if flags == PRESENT:
+        return
+    take_evidence(slots, i, a)
+    slots[i].value = slots[a].value
+    present = PRESENT if slots[a].flags & PRESENT and not flags & PRESENT else 0
+    slots[i].flags = present | ((slots[a].flags | flags) & (UNKNOWN | WARMING))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def either(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
+    """Slot i = a or, where there is no such element on the left, c."""
+    a, c = slots[i].a, slots[i].c
+    left = slots[a].flags if a >= 0 else 0
+    right = slots[c].flags if c >= 0 else 0
+    if right != 0:
+        _, matching = _any(slots[i].b, slots, heads, links)
+        if matching == PRESENT:
+            right = 0
+        elif matching & UNKNOWN:
+            right = (right & PRESENT if not matching & PRESENT else 0) | UNKNOWN | ((right | matching) & WARMING)
+    chosen = a
+    flags = left
+    if not left & PRESENT and right != 0 and (right & PRESENT or left == 0):
+        chosen = c
+        flags = right | (left & (UNKNOWN | WARMING))
+    slots[i].flags = flags
+    if flags != 0:
+        take_evidence(slots, i, chosen)
+        slots[i].value = slots[chosen].value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def aggregate(i: int, slots: Records, nodes: Records, heads: Int32Array, links: Records) -> None:
+    """Slot i = an aggregation over its group; one unknown member makes it unknown."""
+    fn = nodes[slots[i].node].fn
+    no_evidence(slots, i)
+    flags = 0
+    n = 0
+    total = carry = mean = squares = 0.0
+    low = high = np.nan
+    link = heads[slots[i].b]
+    while link >= 0:
+        slot = links[link].slot
+        link = links[link].next
+        here = slots[slot].flags
+        if here == 0:
+            continue
+        flags |= here
+        add_evidence(slots, i, slot)
+        if not here & PRESENT:
+            continue
+        x = slots[slot].value
+        n += 1
+        t = total + x
+        if not math.isinf(t):
+            carry += (total - t) + x if abs(total) >= abs(x) else (x - t) + total
+        total = t
+        d = x - mean
+        mean += d / n
+        squares += d * (x - mean)
+        low = x if not x >= low else low
+        high = x if not x <= high else high
+    slots[i].flags = flags
+    if n == 0:
+        return
+    if fn == 0:
+        slots[i].value = total + carry
+    elif fn == 1:
+        slots[i].value = (total + carry) / n
+    elif fn == 2:
+        slots[i].value = low
+    elif fn == 3:
+        slots[i].value = high
+    elif fn == 4:
+        slots[i].value = n
+    elif fn == 5:
+        slots[i].value = 1.0
+    elif fn == 6:
+        slots[i].value = math.sqrt(squares / n)
+    elif fn == 7:
+        slots[i].value = squares / n
+    else:
+        slots[i].value = _quantile(i, n, slots, nodes, heads, links)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _quantile(i: int, n: int, slots: Records, nodes: Records, heads: Int32Array, links: Records) -> float:
+    values = np.empty(n, dtype=np.float64)
+    n = 0
+    link = heads[slots[i].b]
+    while link >= 0:
+        slot = links[link].slot
+        if slots[slot].flags & PRESENT:
+            values[n] = slots[slot].value
+            n += 1
+        link = links[link].next
+    return quantile_of(values, nodes[slots[i].node].p0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def nothing(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
+    """Slot i = 1 where its group has no present element."""
+    _, flags = _any(slots[i].b, slots, heads, links)
+    no_evidence(slots, i)
+    slots[i].value = 1.0
+    if flags & PRESENT:
+        slots[i].flags = 0 if not flags & UNKNOWN else UNKNOWN | (flags & WARMING)
+    else:
+        slots[i].flags = PRESENT | (flags & (UNKNOWN | WARMING))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def number_of(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
+    """Slot i = the value of the one element of its group, else NaN; a number is always present."""
+    b, count = _the_one(slots[i].b, slots, heads, links)
+    no_evidence(slots, i)
+    slots[i].flags = PRESENT
+    slots[i].value = np.nan
+    if count == 1:
+        take_evidence(slots, i, b)
+        slots[i].flags = slots[b].flags | PRESENT
+        if slots[b].flags & PRESENT:
+            slots[i].value = slots[b].value

@@ -1,0 +1,357 @@
+"""Conditions over signals, evaluated incrementally and for all entities at once.
+
+Decisions (they are what replay, batching and interleaving rest on):
+
+* **Windows** are left-open, (T−W, T], as in Prometheus 3. Conditions are evaluated at instants T = k·interval of event
+  time. A window ends at the newest pane boundary B ≤ T (P ≤ W/10, see ``pane_width``): exact PromQL at B, at most P old.
+* **Clocks.** A series belongs to the clock of its host, else node, container, pod, device, job. A clock's watermark is
+  max(newest sample − lateness, newest of all − idle_after), where one clock ahead of all others does not count as the
+  newest. Everything that is evaluated together is a *unit*
+  with one event time: all series of a clock, and what matching or aggregation links to them. An instant is evaluated
+  once the watermark of each of the unit's clocks that is still heard of is past it. Events (``fallow.event``) wait for
+  clocks, they do not move one. Samples are held until then and applied in order of time, so the state at T depends on
+  samples up to T alone, whatever the requests were.
+* **Late** samples, not newer than the unit's newest instant, are appended or merged where order does not matter; past
+  instants stay as they were decided.
+* **Unknown.** Each element is absent, present or unknown. A window is unknown where it holds less than ``coverage`` of
+  the samples that the series' cadence (median of its last 8 gaps) lets expect, or reaches before its first sample.
+  What was seen may decide nevertheless: a maximum above a limit stays above it. Unknown freezes a pending result and
+  lets a holding one hold. An empty window is absent.
+* Instants at which nothing can differ (no sample, no pane boundary, no deadline) are skipped; they would change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fallow import semconv
+from fallow.batch import Float64Array, Int64Array, MetricBatch
+from fallow.promql import ops
+from fallow.promql._kernels import last_instants, run_units, set_limits, sort_out, take_late
+from fallow.promql._pending import Pending, in_order
+from fallow.promql.compile import Compiler
+from fallow.promql.explain import explain
+from fallow.promql.graph import Graph
+from fallow.promql.history import History
+from fallow.promql.plan import Labels, Plan
+from fallow.promql.selectors import prom_name
+from fallow.promql.state import BEGAN, ENDED, NODE, SAID_UNKNOWN, SETTING
+from fallow.series import Clocks, Rows, SeriesTable, clock_of, layouts_of
+from fallow.series.layout import NONE, Layouts, Records
+from fallow.units import SECOND
+
+EdgeState = Literal["began", "ended", "open", "unknown"]
+_STATES: dict[int, EdgeState] = {BEGAN: "began", ENDED: "ended", SAID_UNKNOWN: "unknown"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """An expression that has to be true for ``for_ns`` of event time, looked at every ``interval_ns``."""
+
+    expr: str
+    for_ns: int = 0
+    interval_ns: int = SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """A result of a condition that began or ceased to hold, still holds at the end, or cannot be known.
+
+    ``time`` is the instant of the decision; ``start`` and ``end`` the first and last sample of its evidence, ``count``
+    how many samples the expression rested on at ``end``, ``value`` its value there. ``ref`` is the same for the edges
+    of one span of holding, in every run over the same data.
+    """
+
+    condition: int
+    state: EdgeState
+    labels: Mapping[str, str]
+    time: int
+    start: int
+    end: int
+    count: int
+    value: float
+    ref: int
+
+
+class Engine:
+    """Evaluates conditions over the samples that it is given; a function of them alone.
+
+    Args:
+        table: interns the series that batches name.
+        conditions: what to evaluate.
+        lateness_ns: how far samples of one clock may come out of order.
+        idle_after_ns: a clock unheard of for so long no longer holds anything back.
+        coverage: share of the expected samples that a window needs to be known.
+        lookback_ns: how old the newest sample of an instant selector may be.
+        max_rows: bound on series held; the newest beyond it are refused and counted.
+
+    Raises:
+        PromqlError: a condition's expression is not supported.
+    """
+
+    def __init__(
+        self,
+        table: SeriesTable,
+        conditions: Sequence[Condition],
+        *,
+        lateness_ns: int = 0,
+        idle_after_ns: int = 120 * SECOND,
+        coverage: float = 0.8,
+        lookback_ns: int = 300 * SECOND,
+        max_rows: int = 2_000_000,
+    ) -> None:
+        self.late = 0
+        """Samples that came after their instant had been evaluated."""
+        self.unknown = 0
+        """Edges of state unknown."""
+        self.refused = 0
+        """Series not held because of ``max_rows``."""
+        self._table = table
+        self._lateness, self._idle_after = lateness_ns, idle_after_ns
+        self._plan = plan = Plan()
+        for condition in conditions:
+            compiler = Compiler(condition.expr, plan, lookback_ns)
+            root = compiler.root(compiler.vector(), condition.for_ns, condition.interval_ns)
+            plan.finish(root, condition.interval_ns)
+        self.signals = frozenset(signal.name for signal in plan.signals)
+        self._layouts = layouts_of(signal.stores for signal in plan.signals)
+        self._rows = Rows(self._layouts, max_rows)
+        self._graph = Graph(plan, self._rows)
+        self._nodes = node_records(plan, self._layouts)
+        self._intervals: Int64Array = np.asarray(plan.intervals or [SECOND], dtype=np.int64)
+        self._setting: Records = np.asarray([(coverage, False, 0)], dtype=SETTING)
+        self._clocks = Clocks()
+        self._pending = Pending()
+        self._history = History()
+        self._known_results = 0
+        self._dotted: dict[str, str] = {}
+        self._primary = np.zeros(64, dtype=np.bool_)
+
+    # -- samples in ----------------------------------------------------------------------------------------------------
+    def append(self, metrics: MetricBatch) -> None:
+        """Hold the samples until their clock has passed them."""
+        if len(metrics) == 0:
+            return
+        for series in self._pending.unseen(metrics.series).tolist():
+            self._born(series)
+        clocks = self._clocks
+        newest = int(metrics.time.max())
+        if clocks.sample_latest == NONE:
+            self._graph.columns_begin(int(metrics.time.min()), self._intervals)
+        clocks.sample_latest = max(clocks.sample_latest, newest)
+        self._pending.add(metrics, clocks.newest)
+
+    def _born(self, series: int) -> None:
+        key = self._table.key(series)
+        name, labels = prom_name(key.name), key.labels
+        event = key.name == semconv.EVENT
+        clock = self._clocks.intern(clock_of(labels), sampled=not event)
+        wants: list[tuple[int, int]] = []
+        if name in self.signals:
+            plain = {prom_name(label): value for label, value in labels.items() if value}
+            for label in labels:
+                self._dotted.setdefault(prom_name(label), label)
+            self._history.add_series(plain)
+            found = self._graph.add_series(name, tuple(sorted(plain.items())), plain, clock)
+            if found is None:
+                self.refused += 1
+            wants = found or []
+            if wants:
+                if len(self._rows) > len(self._primary):
+                    self._primary = np.concatenate((self._primary, np.zeros(len(self._rows), dtype=np.bool_)))
+                self._primary[wants[0][0]] = True
+        self._pending.enter(series, -1 if event else clock, wants)
+
+    # -- event time ----------------------------------------------------------------------------------------------------
+    def advance(self) -> list[Edge]:
+        """Evaluate every instant that watermarks have passed; edges in order of time."""
+        return self._advance(final=False)
+
+    def tick(self, now: int) -> list[Edge]:
+        """Event time has reached ``now`` with nothing arriving."""
+        if self._clocks.sample_latest != NONE:
+            self._clocks.ticked = max(self._clocks.ticked, now)
+        return self._advance(final=False)
+
+    def finish(self) -> list[Edge]:
+        """The stream ends: evaluate up to the instant that sees its last sample; then an ``open`` edge for what holds."""
+        edges = self._advance(final=True)
+        results, end = self._graph.results, self._clocks.sample_latest
+        for result, slot in enumerate(self._graph.result_slots):
+            found = results[result]
+            if found["state"] == 2:
+                interval = int(self._nodes[self._graph.slots[slot]["node"]]["p0"])
+                start, last, count, began = (int(found[name]) for name in ("start", "end", "count", "began"))
+                time = -(-end // interval) * interval
+                edges.append(self._edge("open", slot, time, start, last, count, began, float(found["value"])))
+        return edges
+
+    def _advance(self, *, final: bool) -> list[Edge]:
+        graph, clocks, pending = self._graph, self._clocks, self._pending
+        if clocks.sample_latest == NONE:
+            return []
+        graph.flush()
+        units = graph.columns
+        if final:
+            np.maximum(units.limit, clocks.sample_latest, out=units.limit)
+        else:
+            set_limits(
+                *graph.clock_columns(),
+                clocks.newest,
+                clocks.sampled,
+                clocks.ticked,
+                self._lateness,
+                self._idle_after,
+                units,
+            )
+        reach = last_instants(final, units, self._intervals)
+        released, late = sort_out(
+            pending.count, pending.row, pending.time, graph.rows.rows, reach, units.done, pending.fate
+        )
+        if late:
+            row, time, value, stale = pending.take(2)
+            self.late += int(self._primary[row].sum())
+            store = self._rows
+            take_late(
+                row,
+                time,
+                value,
+                stale,
+                units,
+                store.ints,
+                store.floats,
+                store.rows,
+                self._layouts.stores,
+                self._intervals,
+            )
+        edges = self._run(released, reach, final=final)
+        if released or late:
+            pending.keep_waiting()
+        np.maximum(units.done, reach, out=units.done)
+        return edges
+
+    def _run(self, released: int, reach: Int64Array, *, final: bool) -> list[Edge]:
+        graph = self._graph
+        units = graph.columns
+        row, time, value, stale = self._pending.take(1 if released else 3)
+        unit = self._rows.rows["unit"][row]
+        order = in_order(unit, row, time, value, stale)
+        unit = unit[order]
+        ready = units.due.min(axis=1) <= reach if units.due.size else np.zeros(0, dtype=np.bool_)
+        ready[unit] = True
+        chosen = np.flatnonzero(ready)
+        if len(chosen) == 0:
+            return []
+        facts, values = run_units(
+            chosen,
+            np.searchsorted(unit, chosen, side="left"),
+            np.searchsorted(unit, chosen, side="right"),
+            row[order],
+            time[order],
+            value[order],
+            stale[order],
+            final,
+            units,
+            graph.slots,
+            self._nodes,
+            graph.heads,
+            graph.links,
+            graph.results,
+            self._rows.ints,
+            self._rows.floats,
+            self._rows.rows,
+            self._layouts.stores,
+            self._setting,
+            self._intervals,
+        )
+        return self._edges(facts[1 : facts[0, 0] + 1], values[1 : facts[0, 0] + 1])
+
+    # -- edges out -----------------------------------------------------------------------------------------------------
+    def _edges(self, facts: Int64Array, values: Float64Array) -> list[Edge]:
+        self._note_results()
+        edges: list[Edge] = []
+        for (kind, slot, time, start, end, count, began), value in zip(facts.tolist(), values.tolist(), strict=True):
+            self._history.note(kind, int(self._graph.slots[slot]["b"]), time)
+            if kind in _STATES:
+                edges.append(self._edge(_STATES[kind], slot, time, start, end, count, began, value))
+        self.unknown += sum(edge.state == "unknown" for edge in edges)
+        edges.sort(key=lambda edge: (edge.time, edge.condition, sorted(edge.labels.items()), edge.state))
+        return edges
+
+    def _note_results(self) -> None:
+        graph = self._graph
+        for result in range(self._known_results, len(graph.result_slots)):
+            slot = graph.result_slots[result]
+            self._history.add_result(result, self._condition(slot), graph.labels[slot])
+        self._known_results = len(graph.result_slots)
+
+    def _condition(self, slot: int) -> int:
+        return int(self._nodes[self._graph.slots[slot]["node"]]["condition"])
+
+    def _edge(
+        self, state: EdgeState, slot: int, time: int, start: int, end: int, count: int, began: int, value: float
+    ) -> Edge:
+        condition, labels = self._condition(slot), self._graph.labels[slot]
+        return Edge(
+            condition=condition,
+            state=state,
+            labels={self._dotted.get(label, label): text for label, text in labels},
+            time=time,
+            start=start,
+            end=end,
+            count=count,
+            value=value,
+            ref=_ref(condition, labels, began),
+        )
+
+    # -- questions -----------------------------------------------------------------------------------------------------
+    def holds(self, condition: int, labels_subset: Mapping[str, str], start: int, end: int) -> bool | None:
+        """Whether the condition held anywhere in [start, end] for a result with these labels, as far as evaluated.
+
+        None: that is unknown, because windows were, or because nothing with these labels has ever been measured.
+        """
+        return self._history.holds(condition, labels_subset, start, end)
+
+    def explain(self, condition: int) -> str:
+        """What is computed for a condition: windows, panes, interval, operands first."""
+        return explain(self._plan, condition)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of sample state in use."""
+        return self._rows.nbytes
+
+
+def _ref(condition: int, labels: Labels, began: int) -> int:
+    digest = hashlib.blake2b(repr((condition, labels, began)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def node_records(plan: Plan, layouts: Layouts) -> Records:
+    """The plan's nodes as the kernels read them."""
+    conditions = {root.index: i for i, root in enumerate(plan.roots)}
+    return np.asarray(
+        [
+            (
+                n.op,
+                n.fn,
+                n.flags,
+                *n.p,
+                n.ns,
+                layouts.first[n.signal] + n.store if n.op == ops.RANGE else -1,
+                conditions.get(n.index, -1),
+            )
+            for n in plan.nodes
+        ],
+        dtype=NODE,
+    )
+
+
+def check(expr: str) -> None:
+    """Raise PromqlError, with the position, where the expression is wrong or not supported."""
+    Compiler(expr, Plan(), 300 * SECOND).vector()

@@ -1,0 +1,17 @@
+"""What is wrong with a condition's expression, and where."""
+
+from __future__ import annotations
+
+from fallow.errors import PermanentError
+
+
+class PromqlError(PermanentError):
+    """An expression that is not PromQL, or not the part of it that is supported.
+
+    ``position`` is the 0-based offset in the expression of what is wrong; its length where the end is.
+    """
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.position = position

@@ -1,0 +1,457 @@
+"""The graph of slots: what each node's elements are, and which of them are evaluated together.
+
+A series that is seen for the first time makes a row and a slot at every leaf that selects it; each slot is handed to
+the nodes above, which make slots or link it into groups by their matching labels. Slots that read one another, and all
+slots of one clock, form a *unit*: it has one event time and one tape. Units are merged when a link joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from fallow.batch import Int32Array, Int64Array
+from fallow.promql import ops
+from fallow.promql.compile import GROUPED, PER_CLOCK
+from fallow.promql.plan import ALL, NAME, Labels, Node, Plan
+from fallow.promql.state import LINK, RESULT, SLOT, Units, grown
+from fallow.series import Rows
+from fallow.series.layout import FAR, NONE, Records
+
+ClockColumns = tuple[Int64Array, Int64Array, Int64Array, Int64Array]
+NOWHERE: Final = -1
+
+
+@dataclass(slots=True)
+class Unit:
+    """Members of one unit, as long as it has not been merged into another."""
+
+    slots: list[int] = field(default_factory=list[int])
+    rows: list[int] = field(default_factory=list[int])
+    clocks: set[int] = field(default_factory=set[int])
+    everywhere: bool = False
+    """It depends on series of any clock, or on their absence, so every clock holds it."""
+
+
+@dataclass(slots=True)
+class _Key:
+    """What a binary node or aggregation has found under one matching key."""
+
+    anchor: int = NOWHERE
+    """A slot by which the key's unit is found."""
+    lefts: int = NOWHERE
+    rights: int = NOWHERE
+    left_slots: list[int] | None = None
+    """The slots of each side, where they have to be paired one by one."""
+    right_slots: list[int] | None = None
+    made: int = NOWHERE
+
+    def add(self, position: int, slot: int) -> list[int]:
+        """Take a slot of one side (0: the left) in; returns those of the other."""
+        if self.left_slots is None or self.right_slots is None:
+            self.left_slots, self.right_slots = [], []
+        (self.left_slots if position == 0 else self.right_slots).append(slot)
+        return self.right_slots if position == 0 else self.left_slots
+
+
+class Graph:
+    """Slots, groups and units of one plan; ``flush`` brings their columns up to date for the kernels."""
+
+    def __init__(self, plan: Plan, rows: Rows) -> None:
+        self.plan = plan
+        self.rows = rows
+        self.labels: list[Labels] = []
+        """Of each slot, without the metric name."""
+        self.names: list[str] = []
+        self.slots: Records = np.zeros(64, dtype=SLOT)
+        self.results: Records = np.zeros(64, dtype=RESULT)
+        self.heads: Int32Array = np.zeros(64, dtype=np.int32)
+        self.links: Records = np.zeros(64, dtype=LINK)
+        self.result_slots: list[int] = []
+        self.units: list[Unit] = []
+        self._staged: list[tuple[int, int, int, int]] = []
+        self._node: list[int] = []
+        self._unit: list[int] = []
+        self._interned: dict[Labels, Labels] = {}
+        self._keys: list[dict[Labels, _Key]] = [{} for _ in plan.nodes]
+        self._rows: dict[tuple[int, int, Labels], int] = {}
+        self._clock_units: dict[int, int] = {}
+        self._heads: list[int] = []
+        self._links: list[tuple[int, int]] = []
+        self._changed_groups: list[int] = []
+        self._linked = 0
+        self._touched: set[int] = set()
+        self._parent: list[int] = []
+        self._columns = _UnitColumns(len(plan.intervals))
+        self._leaves: dict[str, list[Node]] = {}
+        for node in plan.nodes:
+            if node.signal >= 0:
+                self._leaves.setdefault(plan.signals[node.signal].name, []).append(node)
+        # Readers first, so that an operand finds them; copies of numbers last, when the numbers are there.
+        for node in sorted(plan.nodes, key=lambda n: (n.op == ops.COPY, -n.index)):
+            self._static(node)
+
+    # -- births --------------------------------------------------------------------------------------------------------
+    def add_series(
+        self, name: str, labels: Labels, test: Mapping[str, str], clock: int
+    ) -> list[tuple[int, int]] | None:
+        """The (row, offset) pairs that want the samples of a series seen for the first time; None at the limit."""
+        found: dict[int, int] = {}
+        for node in self._leaves.get(name, ()):
+            if node.accept is not None and not node.accept(test):
+                continue
+            known = self._rows.get((node.domain, node.signal, labels))
+            if known is None:
+                unit = self._unit_for(node.domain, clock)
+                known = self.rows.add(node.signal)
+                if known < 0:
+                    return None
+                self._own_row(known, unit)
+                self._rows[node.domain, node.signal, labels] = known
+            found[known] = self.plan.signals[node.signal].offset
+            unit = self.find(int(self.rows.rows["unit"][known]))
+            self.units[unit].clocks.add(clock)
+            keys = self._keys[node.index]
+            if labels not in keys:
+                keys[labels] = _Key()
+                self._new(node, known, labels=labels, name=name, unit=unit)
+        return list(found.items())
+
+    def _unit_for(self, domain: int, clock: int) -> int:
+        if domain == GROUPED:
+            unit = self._new_unit()
+            # A series of any clock may still join what is read together, so every clock holds it.
+            self.units[unit].everywhere = True
+            return unit
+        if clock not in self._clock_units:
+            self._clock_units[clock] = self._new_unit()
+        return self.find(self._clock_units[clock])
+
+    def _own_row(self, row: int, unit: int) -> None:
+        self.rows.rows[row]["unit"] = unit
+        self.units[unit].rows.append(row)
+
+    def _static(self, node: Node) -> None:
+        """Slots that are there without any series: numbers, and what speaks of absence."""
+        if node.domain == PER_CLOCK or node.op not in (ops.ABSENT, ops.SCALAR, ops.CONSTANT, ops.COPY):
+            return
+        unit = self._new_unit()
+        self.units[unit].everywhere = True
+        self._columns.first_due(unit)
+        if node.op == ops.COPY:
+            self._new(node, self._number(node.children[0], unit), labels=(), unit=unit)
+            return
+        group = self._new_group() if node.op != ops.CONSTANT else NOWHERE
+        slot = self._new(node, b=group, labels=node.labels, unit=unit)
+        self._keys[node.index][()] = _Key(made=slot, rights=group)
+
+    # -- units ---------------------------------------------------------------------------------------------------------
+    def _new_unit(self) -> int:
+        self.units.append(Unit())
+        self._parent.append(len(self._parent))
+        self._columns.add()
+        return len(self.units) - 1
+
+    def find(self, unit: int) -> int:
+        """The unit that this one has been merged into."""
+        while self._parent[unit] != unit:
+            self._parent[unit] = self._parent[self._parent[unit]]
+            unit = self._parent[unit]
+        return unit
+
+    def unit_of(self, slot: int) -> int:
+        return self.find(self._unit[slot])
+
+    def _merge(self, slot: int, other: int) -> None:
+        a, b = self.unit_of(slot), self.unit_of(other)
+        if a == b:
+            return
+        if len(self.units[a].slots) < len(self.units[b].slots):
+            a, b = b, a
+        into, gone = self.units[a], self.units[b]
+        into.slots += gone.slots
+        into.rows += gone.rows
+        into.clocks |= gone.clocks
+        into.everywhere |= gone.everywhere
+        self.rows.rows["unit"][gone.rows] = a
+        self._parent[b] = a
+        self._columns.merge(a, b)
+        self.units[b] = Unit()
+        self._touched |= {a, b}
+
+    # -- slots ---------------------------------------------------------------------------------------------------------
+    def _new(
+        self, node: Node, a: int = -1, b: int = -1, c: int = -1, *, labels: Labels, unit: int, name: str = ""
+    ) -> int:
+        slot = len(self._node)
+        labels = self._interned.setdefault(labels, labels)
+        self._node.append(node.index)
+        self._unit.append(unit)
+        self._staged.append((node.index, a, b, c))
+        self.labels.append(labels)
+        self.names.append(name if node.keeps_name else "")
+        self.units[unit].slots.append(slot)
+        self._touched.add(unit)
+        for parent, position in node.parents:
+            self._hand_up(parent, position, slot)
+        return slot
+
+    def _number(self, node: Node, unit: int) -> int:
+        """A slot of a changing number for one reader."""
+        if node.op == ops.SCALAR:
+            return self._keys[node.index][()].made
+        below = [self._number(child, unit) for child in node.children]
+        pair = below[1] if len(below) > 1 else -1
+        group = self._group_of([pair]) if pair >= 0 else -1
+        slot = len(self._node)
+        self._node.append(node.index)
+        self._unit.append(unit)
+        self._staged.append((node.index, below[0] if below else -1, group, -1))
+        self.labels.append(())
+        self.names.append("")
+        self.units[unit].slots.append(slot)
+        self._touched.add(unit)
+        for other in below:
+            self._merge(other, slot)
+        return slot
+
+    def _set(self, slot: int, field_: str, value: int) -> None:
+        flushed = len(self._node) - len(self._staged)
+        if slot < flushed:
+            self.slots[slot][field_] = value
+            return
+        node, a, b, c = self._staged[slot - flushed]
+        self._staged[slot - flushed] = (node, value, b, c) if field_ == "a" else (node, a, b, value)
+
+    def _new_group(self) -> int:
+        self._heads.append(-1)
+        self._changed_groups.append(len(self._heads) - 1)
+        return len(self._heads) - 1
+
+    def _link(self, group: int, slot: int) -> None:
+        self._links.append((self._heads[group], slot))
+        self._heads[group] = len(self._links) - 1
+        self._changed_groups.append(group)
+
+    def _group_of(self, slots: Iterable[int]) -> int:
+        group = self._new_group()
+        for slot in slots:
+            self._link(group, slot)
+        return group
+
+    # -- from operand to operation -------------------------------------------------------------------------------------
+    def _hand_up(self, node: Node, position: int, slot: int) -> None:
+        """Let a node know of a new slot of one of its operands."""
+        if node.scalar and node.op != ops.SCALAR:
+            return
+        if node.op in (ops.ABSENT, ops.SCALAR):
+            key = self._keys[node.index][()]
+            self._link(key.rights, slot)
+            self._merge(key.made, slot)
+        elif node.op == ops.ROOT:
+            self.result_slots.append(
+                self._new(node, slot, len(self.result_slots), labels=self.labels[slot], unit=self.unit_of(slot))
+            )
+        elif node.op in (ops.MAP, ops.WITH_NUMBER):
+            self._new(node, slot, labels=self.labels[slot], name=self.names[slot], unit=self.unit_of(slot))
+        elif node.op == ops.AGGREGATE:
+            self._aggregate(node, slot)
+        elif node.op == ops.WITH_VECTOR and node.children[1].scalar:
+            number = self._number(node.children[1], self.unit_of(slot))
+            self._merge(number, slot)
+            group = self._group_of([number])
+            self._new(node, slot, group, labels=self.labels[slot], name=self.names[slot], unit=self.unit_of(slot))
+        elif node.op != ops.COPY:
+            self._match(node, position, slot)
+
+    def _aggregate(self, node: Node, slot: int) -> None:
+        labels = node.match.of(self.labels[slot], self.names[slot])
+        keys = self._keys[node.index]
+        key = keys.get(labels)
+        if key is None:
+            group = self._group_of([slot])
+            keys[labels] = _Key(rights=group, anchor=slot)
+            self._new(node, b=group, labels=labels, unit=self.unit_of(slot))
+            return
+        self._link(key.rights, slot)
+        self._merge(key.anchor, slot)
+
+    def _match(self, node: Node, position: int, slot: int) -> None:
+        labels = self.labels[slot]
+        matching = labels if node.match is ALL else node.match.of(labels, self.names[slot])
+        keys = self._keys[node.index]
+        key = keys.get(matching)
+        if key is None:
+            key = keys[matching] = _Key(lefts=self._new_group(), rights=self._new_group(), anchor=slot)
+        elif key.anchor != slot:
+            self._merge(key.anchor, slot)
+        self._link(key.lefts if position == 0 else key.rights, slot)
+        if node.op == ops.OR:
+            self._either(node, key, position, slot)
+        elif node.include:
+            for other in key.add(position, slot):
+                self._pair(node, *((slot, other) if position == 0 else (other, slot)))
+        elif position == 0:
+            self._left(node, key, slot, matching)
+
+    def _left(self, node: Node, key: _Key, slot: int, matching: Labels) -> None:
+        labels, name = self.labels[slot], self.names[slot]
+        peers = NOWHERE
+        if node.op == ops.WITH_VECTOR and node.one_to_one:
+            peers = key.lefts if node.match is not ALL else NOWHERE
+            labels = matching
+        self._new(node, slot, key.rights, peers, labels=labels, name=name, unit=self.unit_of(slot))
+
+    def _pair(self, node: Node, many: int, one: int) -> None:
+        """group_left with labels: an element of the many, with labels of the one."""
+        labels = {k: v for k, v in self.labels[many] if k not in node.include}
+        labels |= {k: v for k, v in self.labels[one] if k in node.include}
+        self._new(
+            node,
+            many,
+            self._group_of([one]),
+            labels=tuple(sorted(labels.items())),
+            name=self.names[many],
+            unit=self.unit_of(many),
+        )
+
+    def _either(self, node: Node, key: _Key, position: int, slot: int) -> None:
+        """``or``: one slot per labels, whichever side they come from."""
+        known = self._keys[node.index].get(((NAME, "or"), *self.labels[slot]))
+        if known is not None and not (known.left_slots if position == 0 else known.right_slots):
+            known.add(position, slot)
+            self._set(known.made, "a" if position == 0 else "c", slot)
+            return
+        a, c = (slot, -1) if position == 0 else (-1, slot)
+        made = _Key()
+        made.add(position, slot)
+        self._keys[node.index][((NAME, "or"), *self.labels[slot])] = made
+        name = self.names[slot]
+        made.made = self._new(node, a, key.lefts, c, labels=self.labels[slot], name=name, unit=self.unit_of(slot))
+
+    # -- columns -------------------------------------------------------------------------------------------------------
+    def flush(self) -> None:
+        """Bring the columns up to date with what was born since."""
+        if not self._touched:
+            return
+        first, count = len(self._node) - len(self._staged), len(self._node)
+        self.slots = grown(self.slots, count)
+        if self._staged:
+            staged = np.asarray(self._staged, dtype=np.int32)
+            for k, name in enumerate(("node", "a", "b", "c")):
+                self.slots[name][first:count] = staged[:, k]
+            self._staged.clear()
+        known = len(self.results)
+        self.results = grown(self.results, len(self.result_slots))
+        self.results["frozen"][known:] = NONE
+        for unit in self._touched:
+            self._columns.rewrite(unit, self.units[unit], self.slots, self.plan)
+        self._touched.clear()
+        self._flush_groups()
+
+    def _flush_groups(self) -> None:
+        changed, new = self._changed_groups, self._links[self._linked :]
+        if not changed:
+            return
+        count = len(self._links)
+        self.heads, self.links = grown(self.heads, len(self._heads)), grown(self.links, count)
+        self.heads[changed] = [self._heads[group] for group in changed]
+        pairs = np.asarray(new, dtype=np.int32).reshape(-1, 2)
+        for k, name in enumerate(("next", "slot")):
+            self.links[name][self._linked : count] = pairs[:, k]
+        self._linked = count
+        changed.clear()
+
+    @property
+    def columns(self) -> Units:
+        return self._columns.view()
+
+    def columns_begin(self, first: int, intervals: Int64Array) -> None:
+        """Event time begins with ``first``: what speaks of absence is looked at from its instant on."""
+        due = self._columns.view().due
+        due[:] = np.where(due == NONE, -(-first // intervals) * intervals, due)
+
+    def clock_columns(self) -> ClockColumns:
+        """(first, stop, clock, everywhere): the clocks of each unit."""
+        return self._columns.clocks(self.units)
+
+
+class _UnitColumns:
+    """The units' columns and the arena of their tapes."""
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self._count = 0
+        self._tape = np.zeros(256, dtype=np.int32)
+        self._used = 0
+        self._start = np.zeros((16, classes), dtype=np.int64)
+        self._stop = np.zeros((16, classes), dtype=np.int64)
+        self._due = np.full((16, classes), FAR, dtype=np.int64)
+        self._limit = np.full(16, NONE, dtype=np.int64)
+        self._done = np.full(16, NONE, dtype=np.int64)
+        self._clocks: ClockColumns | None = None
+
+    def add(self) -> None:
+        if self._count == len(self._limit):
+            self._start, self._stop = (np.concatenate((c, np.zeros_like(c))) for c in (self._start, self._stop))
+            self._due = np.concatenate((self._due, np.full_like(self._due, FAR)))
+            self._limit, self._done = (np.concatenate((c, np.full_like(c, NONE))) for c in (self._limit, self._done))
+        self._count += 1
+        self._clocks = None
+
+    def first_due(self, unit: int) -> None:
+        """The unit has to be looked at even before it has a sample."""
+        self._due[unit] = NONE
+
+    def merge(self, into: int, gone: int) -> None:
+        self._due[into] = np.minimum(self._due[into], self._due[gone])
+        self._due[gone] = FAR
+        self._limit[into] = max(self._limit[into], self._limit[gone])
+        self._done[into] = max(self._done[into], self._done[gone])
+
+    def rewrite(self, unit: int, members: Unit, slots: Records, plan: Plan) -> None:
+        """Write the unit's tapes anew: its slots in the order of their nodes, once for each class."""
+        self._clocks = None
+        mine = np.asarray(members.slots, dtype=np.int64)
+        nodes = slots["node"][mine]
+        order = mine[np.argsort(nodes, kind="stable")]
+        classes = np.asarray([node.classes for node in plan.nodes], dtype=np.int64)[slots["node"][order]]
+        for k in range(self._classes):
+            tape = order[(classes >> k) & 1 == 1]
+            if self._used + len(tape) > len(self._tape):
+                self._compact(len(tape))
+            self._tape[self._used : self._used + len(tape)] = tape
+            self._start[unit, k], self._stop[unit, k] = self._used, self._used + len(tape)
+            self._used += len(tape)
+
+    def _compact(self, more: int) -> None:
+        """Drop the tapes that were written anew since, and make room."""
+        live = int((self._stop - self._start)[: self._count].sum())
+        tape = np.zeros(2 * (live + more) + 256, dtype=np.int32)
+        used = 0
+        for unit in range(self._count):
+            for k in range(self._classes):
+                start, stop = self._start[unit, k], self._stop[unit, k]
+                tape[used : used + stop - start] = self._tape[start:stop]
+                self._start[unit, k], self._stop[unit, k] = used, used + stop - start
+                used += int(stop - start)
+        self._tape, self._used = tape, used
+
+    def view(self) -> Units:
+        n = self._count
+        return Units(self._tape, self._start[:n], self._stop[:n], self._due[:n], self._limit[:n], self._done[:n])
+
+    def clocks(self, units: list[Unit]) -> ClockColumns:
+        if self._clocks is None:
+            counts = np.asarray([len(u.clocks) for u in units], dtype=np.int64)
+            stop = np.cumsum(counts)
+            self._clocks = (
+                stop - counts,
+                stop,
+                np.asarray([c for u in units for c in u.clocks], dtype=np.int64),
+                np.asarray([u.everywhere for u in units], dtype=np.int64),
+            )
+        return self._clocks

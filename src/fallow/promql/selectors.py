@@ -1,0 +1,94 @@
+"""Which series a selector takes: its PromQL name and a test of the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import promql_parser
+import re2
+
+from fallow.promql.errors import PromqlError
+from fallow.promql.plan import NAME
+from fallow.promql.syntax import find
+
+_OTHER = re2.compile(r"[^A-Za-z0-9_:]")
+
+
+@lru_cache(maxsize=65536)
+def prom_name(name: str) -> str:
+    """A signal's or attribute's name as PromQL spells it.
+
+    >>> prom_name("hw.gpu.utilization")
+    'hw_gpu_utilization'
+    """
+    return str(_OTHER.sub("_", name))
+
+
+Test = Callable[[str], bool]
+
+
+def selected(expr: str, selector: Any) -> tuple[str, tuple[object, ...], Callable[[Mapping[str, str]], bool] | None]:
+    """(name, identity of the matchers, test of a series' labels or None where every series of the name is taken).
+
+    Raises:
+        PromqlError: the selector names no metric, or a pattern is not RE2.
+    """
+    if selector.at is not None:
+        raise PromqlError("the @ modifier is not supported: conditions are evaluated as time passes", find(expr, "@"))
+    if selector.matchers.or_matchers:
+        raise PromqlError("'or' between matchers is not supported; use one regular expression", find(expr, "or"))
+    name = selector.name
+    tests: list[tuple[str, Test]] = []
+    identity: list[tuple[str, str, str]] = []
+    for matcher in selector.matchers.matchers:
+        label = matcher.name
+        if label == NAME and matcher.op == promql_parser.MatchOp.Equal:
+            name = matcher.value
+            continue
+        if label == NAME:
+            break
+        tests.append((prom_name(label), _test(expr, matcher)))
+        identity.append((prom_name(label), str(matcher.op), matcher.value))
+    if not name or any(m.name == NAME and m.op != promql_parser.MatchOp.Equal for m in selector.matchers.matchers):
+        raise PromqlError("a selector has to name one metric", _brace(expr))
+
+    def accept(labels: Mapping[str, str]) -> bool:
+        return all(test(labels.get(label, "")) for label, test in tests)
+
+    return prom_name(name), tuple(sorted(identity)), accept if tests else None
+
+
+def _brace(expr: str) -> int:
+    """The first ``{`` that no metric name stands before."""
+    at = expr.find("{")
+    while at > 0 and (expr[at - 1].isalnum() or expr[at - 1] in "_:"):
+        at = expr.find("{", at + 1)
+    return max(at, 0)
+
+
+def _test(expr: str, matcher: Any) -> Test:
+    value = matcher.value
+    if matcher.op == promql_parser.MatchOp.Equal:
+        return lambda found: found == value
+    if matcher.op == promql_parser.MatchOp.NotEqual:
+        return lambda found: found != value
+    try:
+        pattern = re2.compile(f"(?s:{value})")
+    except re2.error as error:
+        raise PromqlError(f"{value!r} is not an RE2 pattern: {error}", max(expr.find(value), 0)) from error
+    if matcher.op == promql_parser.MatchOp.Re:
+        return lambda found: pattern.fullmatch(found) is not None
+    return lambda found: pattern.fullmatch(found) is None
+
+
+def equalities(selector: Any) -> tuple[tuple[str, str], ...]:
+    """The labels that a selector's equalities fix: those of ``absent``'s element."""
+    found: dict[str, list[str]] = {}
+    fixed: dict[str, str] = {}
+    for matcher in selector.matchers.matchers:
+        found.setdefault(matcher.name, []).append(matcher.value)
+        if matcher.op == promql_parser.MatchOp.Equal and matcher.name != NAME and matcher.value:
+            fixed[prom_name(matcher.name)] = matcher.value
+    return tuple(sorted((k, v) for k, v in fixed.items() if len(found.get(k, [v])) == 1))

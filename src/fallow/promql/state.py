@@ -1,0 +1,78 @@
+"""What the kernels work on: structured arrays of nodes, slots, links and results, and the columns of units."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fallow.batch import Int32Array, Int64Array
+
+
+def _record(**fields: type[np.generic]) -> np.dtype[np.void]:
+    return np.dtype(list(fields.items()))
+
+
+_I4, _I8, _F8 = np.int32, np.int64, np.float64
+
+NODE: Final = _record(op=_I8, fn=_I8, flags=_I8, p0=_F8, p1=_F8, ns=_I8, store=_I8, condition=_I8)
+"""What a node does; ``store`` numbers its store among all."""
+
+SLOT: Final = _record(node=_I4, a=_I4, b=_I4, c=_I4, value=_F8, first=_I8, last=_I8, count=_I8, flags=_I8, spare=_I8)
+"""One element of one node, present or not; ``a``, ``b``, ``c``: see ops. Its evidence: the time of its first sample and
+of its last, and how many there are. 64 bytes: a line of the cache."""
+
+LINK: Final = _record(next=_I4, slot=_I4)
+"""Groups are lists of slots: each group's head is a link or -1, as is the next of each link."""
+
+RESULT: Final = _record(
+    state=_I8,
+    since=_I8,
+    frozen=_I8,
+    start=_I8,
+    end=_I8,
+    count=_I8,
+    value=_F8,
+    began=_I8,
+    unknown=_I8,
+    unknown_since=_I8,
+)
+"""How far a result of a condition has come. ``state``: 0 not true · 1 true, not yet for long enough · 2 holding;
+``frozen``: since when a pending result is unknown, or NONE; ``unknown``: 0 known · 1 unknown · 2 and true on what is
+there · 3 said so."""
+
+SETTING: Final = _record(coverage=_F8, plain=np.bool_, origin=_I8)
+"""What holds for an engine's life. ``plain``: PromQL as Prometheus has it, nothing unknown, the lookback as it is;
+``origin``: ns to add to a time for ``time()`` and ``timestamp()``."""
+
+
+class Units(NamedTuple):
+    """(units,): what is evaluated together, on one event time.
+
+    ``tape_start`` and ``tape_stop`` (units, classes) index ``tape``, the slots in evaluation order; ``due`` is the
+    next instant at which the class has to be looked at; ``limit`` the last that may be.
+    """
+
+    tape: Int32Array
+    tape_start: Int64Array
+    tape_stop: Int64Array
+    due: Int64Array
+    limit: Int64Array
+    done: Int64Array
+
+
+BEGAN, ENDED, SAID_UNKNOWN, UNKNOWN_FROM, KNOWN_AGAIN = range(5)
+
+
+T = TypeVar("T", bound=np.generic)
+
+
+def grown(column: NDArray[T], size: int, fill: float = 0) -> NDArray[T]:
+    """The column with room for ``size``, at least doubled where it was too short."""
+    if size <= len(column):
+        return column
+    more = np.zeros(max(size, 2 * len(column)) - len(column), dtype=column.dtype)
+    if fill:
+        more[:] = fill
+    return np.concatenate((column, more))

@@ -1,0 +1,215 @@
+"""How the state of one series lies in memory: a header, then one store of panes for each window that is asked of it.
+
+A window (B−W, B] is a union of whole panes of width P where P divides W and B; panes are right-closed on the absolute
+grid k·P, so that every statistic that merges is exact at B whatever the jitter. All state is 8-byte words of one flat
+arena, read as int64 or as float64, so that one kernel serves every signal whatever windows it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fallow.units import SECOND
+
+Int64Array = NDArray[np.int64]
+Float64Array = NDArray[np.float64]
+Records = NDArray[Any]
+"""Structured arrays: one element after the other in memory, which is what kernels that take one at a time want. (Many
+arrays side by side cost numba two atomic reference counts for each at every use.)"""
+
+NONE: Final = -(1 << 62)
+"""A time or pane number before every other: nothing there."""
+FAR: Final = 1 << 62
+"""A time after every other: never."""
+
+# -- header of a row, words -------------------------------------------------------------------------------------------
+LAST_T: Final = 0
+LAST_V: Final = 1
+PREVIOUS_T: Final = 2
+PREVIOUS_V: Final = 3
+FIRST_T: Final = 4
+STALE: Final = 5
+CADENCE: Final = 6
+GAPS_SEEN: Final = 7
+CHANGES: Final = 8
+RESETS: Final = 9
+RESET_SUM: Final = 10
+REFERENCE: Final = 11
+GAPS: Final = 12
+GAP_COUNT: Final = 8
+ROW_WORDS: Final = GAPS + GAP_COUNT
+
+# -- header of a store, words -----------------------------------------------------------------------------------------
+CURRENT: Final = 0  # number of the newest pane that has a sample
+# What the row's header said when the pane before the current one got its last sample.
+CLOSED: Final = 1
+# The same seven words in a row's header and in CLOSED and CACHED_LAST, in this order.
+TAIL: Final = (LAST_T, LAST_V, PREVIOUS_T, PREVIOUS_V, CHANGES, RESETS, RESET_SUM)
+TAIL_T: Final = 0
+TAIL_V: Final = 1
+TAIL_PREVIOUS_T: Final = 2
+TAIL_PREVIOUS_V: Final = 3
+TAIL_CHANGES: Final = 4
+TAIL_RESETS: Final = 5
+TAIL_RESET_SUM: Final = 6
+CACHED_AT: Final = 8  # the boundary B that the words below are of; NONE: compute them
+CACHED_LAST: Final = 9
+OLDEST: Final = 16  # number of the oldest pane in the window that has a sample
+CACHED: Final = 17  # one word per statistic, as they are numbered below
+RAW_COUNT: Final = 33  # samples ever written into the raw ring
+
+# -- statistics of a pane and of a window -----------------------------------------------------------------------------
+N: Final = 0
+FIRST: Final = 1  # time of the first sample
+SUM: Final = 2
+SQUARES: Final = 3  # sum of squared distances from the mean (needs SUM)
+MINIMUM: Final = 4
+MAXIMUM: Final = 5
+FIRST_V: Final = 6
+FIRST_CHANGES: Final = 7  # the running counts as they were at the pane's first sample
+FIRST_RESETS: Final = 8
+FIRST_RESET_SUM: Final = 9
+SLOPE_V: Final = 10  # Σv, Σt, Σtt, Σtv with v from the row's REFERENCE and t in seconds from the pane's start
+SLOPE_T: Final = 11
+SLOPE_TT: Final = 12
+SLOPE_TV: Final = 13
+CARRY: Final = 14  # what adding up SUM rounded away (needs SUM)
+STATISTICS: Final = 15
+RAW: Final = 15
+"""Not a statistic: asks for a ring of the newest RAW_LIMIT samples beside the panes."""
+RAW_LIMIT: Final = 512
+CURRENT_SLOT: Final = 34  # its place in the ring
+STORE_WORDS: Final = 35
+
+SLOPE: Final = frozenset({SLOPE_V, SLOPE_T, SLOPE_TT, SLOPE_TV})
+TOTAL: Final = frozenset({SUM, CARRY})
+
+_FEW: Final = 120
+_NICE_S: Final = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
+
+
+def pane_width(window: int) -> int:
+    """The pane width, in ns, for a window in ns: about 120 panes, and it divides the window.
+
+    >>> pane_width(1800 * SECOND) // SECOND, pane_width(60 * SECOND) // SECOND, pane_width(900 * SECOND) // SECOND
+    (15, 1, 10)
+    """
+    if window % SECOND:
+        # A window with a fraction of a second: the widest divisor of both, halved down to at least a few panes.
+        return int(np.gcd(window, SECOND)) if window // int(np.gcd(window, SECOND)) <= 40 * _FEW else window
+    seconds = window // SECOND
+    if seconds <= _FEW:
+        return SECOND
+    for nice in _NICE_S:
+        if nice * _FEW >= seconds and seconds % nice == 0 and nice * 10 <= seconds:
+            return nice * SECOND
+    divisors = [d for d in range(1, seconds // 10 + 1) if seconds % d == 0]
+    wide = [d for d in divisors if d * _FEW >= seconds]
+    return (wide[0] if wide else divisors[-1]) * SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSpec:
+    """One window of one signal and the statistics its panes keep."""
+
+    window: int
+    width: int
+    statistics: frozenset[int]
+
+    @property
+    def ring(self) -> int:
+        """Panes kept: those of the window and the open one."""
+        return self.window // self.width + 1
+
+    @property
+    def stride(self) -> int:
+        """Words per pane."""
+        return len(self._kept())
+
+    def position(self, statistic: int) -> int:
+        """Where the statistic lies within a pane; -1 where it is not kept."""
+        kept = self._kept()
+        return kept.index(statistic) if statistic in kept else -1
+
+    @property
+    def words(self) -> int:
+        return STORE_WORDS + self.ring * self.stride + (2 * RAW_LIMIT if RAW in self.statistics else 0)
+
+    def _kept(self) -> list[int]:
+        return sorted((self.statistics | {N, FIRST}) - {RAW})
+
+
+STORE: Final = np.dtype(
+    [(name, np.int64) for name in ("offset", "window", "width", "ring", "stride", "raw")]
+    + [
+        (name, np.int64)
+        for name in (
+            "total",
+            "squares",
+            "low",
+            "high",
+            "first_v",
+            "first_changes",
+            "first_resets",
+            "first_reset_sum",
+            "slope",
+            "carry",
+        )
+    ]
+)
+"""A store as the kernels read it: offset in the block; window and width in ns; ring in panes; stride in words; where
+the ring of samples begins, from the store's start; and where each statistic lies within a pane. -1: not kept."""
+
+_PLACES: Final = {
+    "total": SUM,
+    "squares": SQUARES,
+    "low": MINIMUM,
+    "high": MAXIMUM,
+    "first_v": FIRST_V,
+    "first_changes": FIRST_CHANGES,
+    "first_resets": FIRST_RESETS,
+    "first_reset_sum": FIRST_RESET_SUM,
+    "slope": SLOPE_V,
+    "carry": CARRY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layouts:
+    """Every layout: layout l has the stores first[l]:stop[l] and blocks of words[l] words; stores as STORE records."""
+
+    first: tuple[int, ...]
+    stop: tuple[int, ...]
+    words: tuple[int, ...]
+    stores: Records
+
+
+def layouts_of(signals: Iterable[Iterable[StoreSpec]]) -> Layouts:
+    """The layouts of some signals, each given as its stores."""
+    first: list[int] = []
+    stop: list[int] = []
+    words: list[int] = []
+    stores: list[StoreSpec] = []
+    offsets: list[int] = []
+    for signal in signals:
+        first.append(len(stores))
+        at = ROW_WORDS
+        for store in signal:
+            stores.append(store)
+            offsets.append(at)
+            at += store.words
+        stop.append(len(stores))
+        words.append(at)
+    columns = np.zeros(len(stores), dtype=STORE)
+    for i, store in enumerate(stores):
+        columns[i]["offset"], columns[i]["window"], columns[i]["width"] = offsets[i], store.window, store.width
+        columns[i]["ring"], columns[i]["stride"] = store.ring, store.stride
+        columns[i]["raw"] = STORE_WORDS + store.ring * store.stride if RAW in store.statistics else -1
+        for name, statistic in _PLACES.items():
+            columns[i][name] = store.position(statistic)
+    return Layouts(first=tuple(first), stop=tuple(stop), words=tuple(words), stores=columns)

@@ -1,0 +1,148 @@
+"""What the property tests do not reach: refusals with positions, limits, clocks, memory of what held."""
+
+from __future__ import annotations
+
+import pytest
+
+from fallow.batch import MetricBatch
+from fallow.promql import Condition, Edge, Engine, PromqlError, check
+from fallow.series import SeriesKey, SeriesTable
+from fallow.units import SECOND
+
+REFUSED = (
+    ("rate(a[5m]", "is not valid PromQL|unclosed|unexpected end", 10),
+    ("a b", "not valid PromQL", 2),
+    ("max_over_time(a[30m:1m]) > 0", "subqueries", 15),
+    ("a @ 5 > 0", "@ modifier", 2),
+    ("holt(a) > 0", "holt", 0),
+    ("a offset -5m > 0", "negative offset", 2),
+    ('{job="x"} > 0', "has to name one metric", 0),
+    ('a{b=~"("} > 0', "RE2|regex|regular", None),
+    ("1 + 1", "has to be a vector", 0),
+    ("a[5m]", "range", 1),
+    ("", "no expression|empty|not valid", 0),
+)
+
+
+class Feed:
+    """An engine and the series that the test names."""
+
+    def __init__(self, *conditions: Condition, **settings: int) -> None:
+        self.table = SeriesTable()
+        self.engine = Engine(self.table, conditions, **settings)
+
+    def send(self, host: str, second: float, value: float, name: str = "a") -> list[Edge]:
+        key = SeriesKey(name=name, resource=(("host.name", host),))
+        self.engine.append(MetricBatch.of([self.table.intern(key)], [int(second * SECOND)], [value]))
+        return self.engine.advance()
+
+
+@pytest.mark.parametrize(("expr", "said", "position"), REFUSED, ids=[case[0] for case in REFUSED])
+def test_an_expression_that_is_not_supported_is_refused_at_its_place(
+    expr: str, said: str, position: int | None
+) -> None:
+    with pytest.raises(PromqlError, match=said) as caught:
+        check(expr)
+    if position is not None:
+        assert caught.value.position == position
+
+
+def test_one_clock_far_ahead_does_not_carry_the_others_off() -> None:
+    feed = Feed(Condition(expr="a > 0"), Condition(expr="sum(a) > 5"))
+    for second in range(10):
+        for host in ("h1", "h2", "h3", "h4"):
+            feed.send(host, second, 1.0)
+        feed.send("ahead", 86_400 + second, 1.0)
+    assert feed.engine.late == 0
+
+
+def test_a_dead_clock_holds_the_others_back_no_longer_than_idle_after() -> None:
+    feed = Feed(Condition(expr="sum(a) > 1"), idle_after_ns=20 * SECOND)
+    feed.send("dead", 0, 1.0)
+    said: dict[int, list[Edge]] = {}
+    for second in range(40):
+        for host in ("h1", "h2"):
+            said.setdefault(second, []).extend(feed.send(host, second, 1.0))
+    first = next(second for second, edges in said.items() if edges)
+    assert 19 <= first <= 22
+    assert [edge.state for edge in said[first]] == ["began"]
+
+
+def test_a_tick_lets_event_time_pass_without_samples() -> None:
+    feed = Feed(Condition(expr="absent(a)"), lookback_ns=60 * SECOND, idle_after_ns=30 * SECOND)
+    for second in range(100):
+        feed.send("h1", second, 1.0)
+    assert feed.engine.tick(120 * SECOND) == []
+    (edge,) = feed.engine.tick(300 * SECOND)
+    assert (edge.state, edge.labels) == ("began", {})
+    assert 100 * SECOND < edge.time <= 170 * SECOND
+
+
+def test_late_samples_are_counted_and_past_instants_stay_as_decided() -> None:
+    feed = Feed(Condition(expr="a > 5"))
+    for second in range(10):
+        feed.send("h1", second, 1.0)
+    assert feed.send("h1", 3, 100.0) == []
+    assert feed.engine.late == 1
+    assert feed.engine.finish() == []
+
+
+def test_series_beyond_the_limit_are_refused_and_counted() -> None:
+    feed = Feed(Condition(expr="a > 0"), max_rows=2)
+    for host in ("h1", "h2", "h3", "h4"):
+        feed.send(host, 1, 1.0)
+    assert feed.engine.refused == 2
+
+
+def test_a_condition_begins_after_it_has_held_and_says_what_it_saw() -> None:
+    feed = Feed(Condition(expr="a > 0", for_ns=5 * SECOND))
+    edges = [edge for second in range(12) for edge in feed.send("h1", second, float(2 <= second < 10))]
+    began, ended = edges
+    assert (began.state, began.time, began.start, began.end) == ("began", 7 * SECOND, 2 * SECOND, 7 * SECOND)
+    assert began.labels == {"host.name": "h1"}
+    assert (ended.state, ended.time, ended.end) == ("ended", 10 * SECOND, 9 * SECOND)
+    assert ended.ref == began.ref
+
+
+def test_what_still_holds_at_the_end_is_open() -> None:
+    feed = Feed(Condition(expr="a > 0"))
+    feed.send("h1", 1, 1.0)
+    began, still = feed.engine.finish()
+    assert (began.state, still.state) == ("began", "open")
+    assert still.ref == began.ref
+
+
+def test_whether_a_condition_held_is_true_false_or_unknown() -> None:
+    feed = Feed(Condition(expr="a > 0"))
+    for second in range(30):
+        feed.send("h1", second, float(10 <= second < 20))
+    holds = feed.engine.holds
+    assert holds(0, {"host.name": "h1"}, 12 * SECOND, 15 * SECOND) is True
+    assert holds(0, {"host.name": "h1"}, 0, 9 * SECOND) is False
+    assert holds(0, {"host.name": "h1"}, 21 * SECOND, 25 * SECOND) is False
+    assert holds(0, {"host.name": "never seen"}, 0, 25 * SECOND) is None
+
+
+def test_a_window_without_enough_samples_is_unknown_and_says_so() -> None:
+    feed = Feed(Condition(expr="avg_over_time(a[60s]) < 1", for_ns=10 * SECOND))
+    edges = [edge for second in range(200) for edge in feed.send("h1", second, 0.0)]
+    assert [edge.state for edge in edges] == ["began"]
+    assert edges[0].time >= 60 * SECOND
+    # Half of the samples of a window are missing: neither true nor false.
+    later = [e for second in range(200, 320) if second % 60 < 5 for e in feed.send("h1", second, 0.0)]
+    assert [edge.state for edge in later] == ["unknown"]
+    assert feed.engine.unknown == 1
+
+
+def test_a_maximum_that_was_seen_decides_even_where_samples_are_missing() -> None:
+    feed = Feed(Condition(expr="max_over_time(a[60s]) > 5"))
+    edges = [edge for second in range(3) for edge in feed.send("h1", second, 9.0)]
+    assert [edge.state for edge in edges] == ["began"]
+
+
+def test_explain_says_windows_panes_and_clocks() -> None:
+    engine = Engine(SeriesTable(), [Condition(expr="max_over_time(a[30m]) < 0.1 and on (job) b > 1")])
+    said = engine.explain(0)
+    assert "30m" in said
+    assert "120 panes of 15 s" in said
+    assert "several clocks together" in said
