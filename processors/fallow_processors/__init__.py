@@ -3,5 +3,6 @@
 COMPONENTS = {
     "decode": "fallow_processors.decode",
     "normalise": "fallow_processors.normalise",
+    "cre": "fallow_processors.cre",
     "recommender": "fallow_processors.recommender",
 }

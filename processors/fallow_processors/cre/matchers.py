@@ -19,13 +19,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 Queue = deque[tuple[int, T]]
 Hit = tuple[tuple[int, T], ...]
+Asked = Callable[[int, int, int], bool | None]
+"""(number of the negative, first, last time) → whether it held there; None where that is unknown."""
+
+
+def never(negative: int, start: int, end: int) -> bool | None:
+    """The answer where no negative is asked about."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ class Negative:
     slide: int = 0
     anchor: int = 0
     absolute: bool = False
+    asked: bool = False
+    """Its times are not recorded: whoever made the matcher is asked whether it held in the interval."""
 
     def interval(self, frame: Sequence[int]) -> tuple[int, int]:
         """The closed interval that this negative forbids, for the times of a full frame; (0, 0) for an empty one."""
@@ -74,8 +83,12 @@ def slots_of(terms: Sequence[int], *, ordered: bool) -> tuple[Slot, ...]:
 class Matcher(ABC, Generic[T]):
     """Base of the automata: slots, clock and window."""
 
-    def __init__(self, slots: Sequence[Slot], window: int, negatives: Sequence[Negative] = ()) -> None:
+    def __init__(
+        self, slots: Sequence[Slot], window: int, negatives: Sequence[Negative] = (), asked: Asked = never
+    ) -> None:
         self.late = 0
+        self._asked = asked
+        self._held_back: list[Hit[T]] = []
         self._slots = tuple(slots)
         self._window = window
         self._queues: list[Queue[T]] = [deque() for _ in slots]
@@ -95,6 +108,15 @@ class Matcher(ABC, Generic[T]):
     def eval(self, clock: int) -> list[Hit[T]]:
         """The hits that are released when nothing arrived up to ``clock``."""
         return []
+
+    def held_back(self) -> list[Hit[T]]:
+        """Hits, since the last call, of which it is unknown whether a negative held."""
+        found, self._held_back = self._held_back, []
+        return found
+
+    def decided_at(self, times: Sequence[int]) -> int:
+        """From when on nothing could veto a hit with these times, in the order of its slots."""
+        return max(times)
 
     @property
     def idle(self) -> bool:
@@ -235,9 +257,17 @@ class _Negated(Matcher[T]):
             if isinstance(verdict, int):
                 self._drop(frame[verdict])
                 continue
-            hits.append(self._take())
+            (self._held_back if verdict == "unknown" else hits).append(self._take())
             self._dropped()
         return hits
+
+    def decided_at(self, times: Sequence[int]) -> int:
+        frame = self._in_frame(times)
+        return max(max(frame), *(negative.interval(frame)[1] for negative in self._negatives))
+
+    def _in_frame(self, times: Sequence[int]) -> list[int]:
+        """Times of a hit in the order of anchors."""
+        return list(times)
 
     def _span(self, frame: list[tuple[int, int, int]]) -> int:
         return frame[-1][0] - frame[0][0]
@@ -246,14 +276,20 @@ class _Negated(Matcher[T]):
         return min(frame, key=lambda event: (event[0], event[1], event[2]))
 
     def _verdict(self, times: list[int]) -> int | str:
-        """The anchor whose event is vetoed, "undecided", or "hit"."""
-        for negative, recorded in zip(self._negatives, self._vetoes, strict=True):
+        """The anchor whose event is vetoed, "undecided", "unknown", or "hit"."""
+        verdict = "hit"
+        for i, (negative, recorded) in enumerate(zip(self._negatives, self._vetoes, strict=True)):
             start, end = negative.interval(times)
             if any(start <= time <= end for time in recorded):
                 return negative.anchor
             if end >= self._clock:
                 return "undecided"
-        return "hit"
+            if negative.asked:
+                held = self._asked(i, start, end)
+                if held:
+                    return negative.anchor
+                verdict = "unknown" if held is None else verdict
+        return verdict
 
     def _drop(self, event: tuple[int, int, int]) -> None:
         del self._queues[event[1]][event[2]]
@@ -279,6 +315,9 @@ class NegSet(_Negated[T]):
         events = [(self._queues[s][p][0], s, p) for s, slot in enumerate(self._slots) for p in range(slot.need)]
         return sorted(events, key=lambda event: event[0])
 
+    def _in_frame(self, times: Sequence[int]) -> list[int]:
+        return sorted(times)
+
 
 class NegSeq(_Negated[T], _Ordered[T]):
     """A sequence that negatives may veto."""
@@ -303,11 +342,13 @@ class NegSeq(_Negated[T], _Ordered[T]):
         self._prune()
 
 
-def matcher(positives: Sequence[int], negatives: Sequence[Negative], window: int, *, ordered: bool) -> Matcher[Any]:
+def matcher(
+    positives: Sequence[int], negatives: Sequence[Negative], window: int, *, ordered: bool, asked: Asked = never
+) -> Matcher[Any]:
     """The automaton for positives (each as often as it counts) and negatives."""
     slots = slots_of(positives, ordered=ordered)
     if negatives:
-        return NegSeq(slots, window, negatives) if ordered else NegSet(slots, window, negatives)
+        return (NegSeq if ordered else NegSet)(slots, window, negatives, asked)
     if not ordered and len(positives) == 1:
         return Single(slots, window)
     return Seq(slots, window) if ordered else Set(slots, window)

@@ -368,15 +368,17 @@ def set_limits(
     lateness: int,
     idle_after: int,
     units: Units,
-) -> None:
+) -> int:
     """How far each unit may go: to before the watermark of the slowest of its clocks that is still heard of.
+
+    Returns how far all of them may: no instant up to there will be evaluated any more.
 
     ``clock[first[u]:stop[u]]`` are the clocks of unit u; where ``everywhere`` is set, or none of them has samples but
     events, all clocks are.
     """
     latest = max(ticked, _reached(newest, sampled))
     if latest == NONE:
-        return
+        return NONE
     heard = latest - idle_after
     slowest = FAR
     for c in range(len(newest)):
@@ -396,6 +398,7 @@ def set_limits(
         elif watermark == FAR:
             watermark = heard
         units.limit[u] = max(units.limit[u], max(watermark, heard) - 1)
+    return slowest - 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -109,6 +109,8 @@ class Engine:
         """Samples that came after their instant had been evaluated."""
         self.unknown = 0
         """Edges of state unknown."""
+        self.settled = NONE
+        """Every instant up to this time has been decided, for everything that is measured."""
         self.refused = 0
         """Series not held because of ``max_rows``."""
         self._table = table
@@ -199,8 +201,9 @@ class Engine:
         units = graph.columns
         if final:
             np.maximum(units.limit, clocks.sample_latest, out=units.limit)
+            self.settled = max(self.settled, clocks.sample_latest)
         else:
-            set_limits(
+            settled = set_limits(
                 *graph.clock_columns(),
                 clocks.newest,
                 clocks.sampled,
@@ -209,6 +212,7 @@ class Engine:
                 self._idle_after,
                 units,
             )
+            self.settled = max(self.settled, int(settled))
         reach = last_instants(final, units, self._intervals)
         released, late = sort_out(
             pending.count, pending.row, pending.time, graph.rows.rows, reach, units.done, pending.fate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,7 +72,7 @@ def check_component(kind: ComponentKind, type: str, directory: Path) -> Iterator
     yield "every setting is described", not list(_undescribed(made.config))
     config = made.config.model_validate(smallest)
     if kind == "processors":
-        yield from _check_processor(lambda: made.build(config, context(type, directory)))
+        yield from _check_processor(lambda series: made.build(config, context(type, directory, series)))
     else:
         component = made.build(config, context(type, directory))
         wanted = (Receiver,) if kind == "receivers" else (Exporter, Forwarder)
@@ -103,8 +103,8 @@ async def _shuts_down_twice(component: Receiver | Exporter | Forwarder) -> bool:
     return True
 
 
-def _check_processor(build: Any) -> Iterator[tuple[str, bool]]:
-    processor = build()
+def _check_processor(build: Callable[[SeriesTable], Processor]) -> Iterator[tuple[str, bool]]:
+    processor = build(SeriesTable())
     yield "keeps its protocol", isinstance(processor, Processor)
     yield "adds nothing to nothing", processor.process(Batch()) == Batch() and processor.tick(1) == Batch()
     for name, body in (("bytes that are not OTLP", b"\xff\x00\x13not otlp"), ("an empty request", b"")):
@@ -113,7 +113,7 @@ def _check_processor(build: Any) -> Iterator[tuple[str, bool]]:
     series = SeriesTable()
     batch = _frozen_batch(series)
     before = batch.metrics.value.copy() if batch.metrics else np.zeros(0)
-    fresh = build()
+    fresh = build(series)
     fresh.process(batch)
     yield "leaves the batch as it was", batch.metrics is not None and bool(np.array_equal(before, batch.metrics.value))
     yield "has nothing left after the end", fresh.finish() is not None and fresh.finish() == Batch()

@@ -1,0 +1,49 @@
+"""Configuration of the rule engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from fallow.component import ComponentConfig
+from fallow.units import SECOND, DurationNs
+
+
+class CreConfig(ComponentConfig):
+    """Which rules run, where their sources are, and what they may take."""
+
+    rules: tuple[Path, ...] = Field(
+        default=(), description="Rule files and folders, relative to this file; left out: the built-in pack."
+    )
+    sources: Mapping[str, Mapping[str, tuple[str, ...]]] = Field(
+        default={},
+        description=(
+            "What a rule's event.source stands for: source → attribute of resource, scope or record → its values. "
+            "A source that is not here is every record."
+        ),
+    )
+    lateness: DurationNs = Field(
+        default=5 * SECOND,
+        description="How far records of different resources may come out of order; within a resource they are in order.",
+    )
+    metric_lateness: DurationNs = Field(
+        default=0, description="How far samples of one host (node, container, device) may come out of order."
+    )
+    idle_after: DurationNs = Field(
+        default=120 * SECOND, description="A host unheard of for so long no longer holds back what others say."
+    )
+    coverage: float = Field(
+        default=0.8, gt=0, le=1, description="Share of the expected samples that a window needs to be known."
+    )
+    lookback: DurationNs = Field(
+        default=300 * SECOND, description="How old the newest sample may be where a rule asks for the value now."
+    )
+    max_series: int = Field(default=2_000_000, gt=0, description="Series held; beyond this the newest are refused.")
+    max_partial: int = Field(
+        default=100_000,
+        gt=0,
+        description="Partial matches held for each condition; beyond this the one that began first is dropped.",
+    )
+    lenient: bool = Field(default=False, description="Let unknown keys in rules pass, with a warning each.")

@@ -1,0 +1,224 @@
+"""Rule documents: YAML text → rules, with every error at its place and of a named kind.
+
+Three steps, as in the published compiler, so that the first error found is the same: *read* (YAML and its shape),
+*parse* (references, durations, what is missing), *check* (origins, windows, anchors, patterns).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from fallow.document import Document, Location, problems_of, read_text
+from fallow.errors import DocumentError, Problem
+from fallow_processors.cre.checks import check
+from fallow_processors.cre.hashing import generated_id, rule_hashes
+from fallow_processors.cre.lower import Lowering, Wrong
+from fallow_processors.cre.optimize import optimize_block
+from fallow_processors.cre.rule import Rule
+from fallow_processors.cre.schema import RuleDoc, RulesDoc, Scalar
+
+_RULE_ID = re.compile(r"[1-9A-Za-z]{12,}")
+_CRE_ID = re.compile(r"[A-Za-z0-9-]{4,}")
+_HASH = _RULE_ID
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a document holds, and what was let pass (unknown keys, in lenient mode)."""
+
+    rules: tuple[Rule, ...]
+    warnings: tuple[Problem, ...] = field(default=())
+
+
+def load_rules(path: Path, *, lenient: bool = False) -> Parsed:
+    """The rules of a file; raises DocumentError with every problem found."""
+    return parse_rules(read_text(path), str(path), lenient=lenient)
+
+
+def parse_rules(text: str, file: str, *, lenient: bool = False, own_ids: bool = False) -> Parsed:
+    """The rules in a text.
+
+    Args:
+        text: one YAML document with rules; others may follow where each is a ``section``.
+        file: its name, for errors.
+        lenient: let unknown keys pass, with a warning each.
+        own_ids: every rule has to state its id and hash, as the published packer demands.
+
+    Raises:
+        DocumentError: with every problem; each has a ``kind``.
+    """
+    rules: list[Rule] = []
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    for document in _read(text, file):
+        found = _model(document, lenient, warnings)
+        terms = found.terms or {}
+        for index, doc in enumerate(found.rules):
+            try:
+                rules.append(_rule(document, doc, index, terms, own_ids))
+            except Wrong as wrong:
+                problems.append(wrong.problem(document))
+    problems += _twice(rules)
+    if problems:
+        raise DocumentError(problems)
+    return Parsed(tuple(rules), tuple(warnings))
+
+
+# -- read --------------------------------------------------------------------------------------------------------------
+
+
+def _read(text: str, file: str) -> list[Document]:
+    """The documents that hold rules."""
+    loader = yaml.SafeLoader(text)
+    documents: list[Document] = []
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is None:
+                continue
+            _tidy(node, file)
+            found = Document(file, _data(node), node)
+            if not (isinstance(found.data, dict) and "section" in found.data and "rules" not in found.data):
+                documents.append(found)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        message = f"not valid YAML: {error.problem or error.context or error}"
+        raise DocumentError([Problem(file=file, line=line, column=column, message=message, kind="Yaml")]) from error
+    except yaml.YAMLError as error:
+        raise DocumentError([Problem(file=file, message=f"not valid YAML: {error}", kind="Yaml")]) from error
+    finally:
+        loader.dispose()
+    if not documents:
+        raise DocumentError([Problem(file=file, message="holds no rules", kind="RuleNotFound")])
+    return documents
+
+
+def _tidy(node: yaml.Node, file: str, path: tuple[str, ...] = ()) -> None:
+    """Refuse keys that stand twice; let null items of lists vanish, as the published parser does."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                mark = key.start_mark
+                raise DocumentError(
+                    [
+                        Problem(
+                            file=file,
+                            line=mark.line + 1,
+                            column=mark.column + 1,
+                            key=str(key.value),
+                            message="stands here twice",
+                            kind="DuplicateTerm" if path == ("terms",) else "DuplicateKey",
+                        )
+                    ]
+                )
+            seen.add(key.value)
+            _tidy(value, file, (*path, str(key.value)))
+    elif isinstance(node, yaml.SequenceNode):
+        node.value = [item for item in node.value if not _is_null(item)]
+        for item in node.value:
+            _tidy(item, file, (*path, ""))
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and not node.style and node.value in ("", "~", "null", "Null", "NULL")
+
+
+def _data(node: yaml.Node) -> Any:
+    """Mappings, lists and scalars; every scalar is text that knows whether it was quoted, or None."""
+    if isinstance(node, yaml.MappingNode):
+        found = {str(key.value): _data(value) for key, value in node.value}
+        return {key: value for key, value in found.items() if value is not None}
+    if isinstance(node, yaml.SequenceNode):
+        return [_data(item) for item in node.value]
+    quoted = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"')
+    return None if _is_null(node) else Scalar.of(str(node.value), quoted=quoted)
+
+
+def _model(document: Document, lenient: bool, warnings: list[Problem]) -> RulesDoc:
+    if isinstance(document.data, dict) and isinstance(document.data.get("terms"), list):
+        wrong = document.problem(("terms",), "has to be a mapping of name to term", kind="TermsMapping")
+        raise DocumentError([wrong])
+    while True:
+        try:
+            return RulesDoc.model_validate(document.data)
+        except ValidationError as error:
+            unknown = [entry["loc"] for entry in error.errors() if entry["type"] == "extra_forbidden"]
+            if not lenient or not unknown:
+                raise DocumentError(problems_of(error, document.problem, RulesDoc)) from error
+            for location in unknown:
+                warnings.append(document.problem(location, "unknown key, left out", kind="UnknownKey"))
+                _remove(document.data, location)
+
+
+def _remove(data: Any, location: Location) -> None:
+    for part in location[:-1]:
+        data = data[part]
+    del data[location[-1]]
+
+
+# -- one rule ----------------------------------------------------------------------------------------------------------
+
+
+def _rule(document: Document, doc: RuleDoc, index: int, terms: Mapping[str, Any], own_ids: bool) -> Rule:
+    at: Location = ("rules", index)
+    _check_ids(doc, (*at, "rule"), own_ids)
+    root = Lowering(terms).root(doc.rule, (*at, "rule"))
+    check(root)
+    hashes = rule_hashes(doc)
+    mark = document.problem((*at, "rule"), "")
+    return Rule(
+        cre=doc.cre.id,
+        id=doc.metadata.id or generated_id(doc.cre.id),
+        hash=hashes[0],
+        stable_hash=hashes[1],
+        version=doc.metadata.version,
+        kind=doc.metadata.kind,
+        title=doc.cre.title,
+        severity=doc.cre.severity,
+        tags=tuple(doc.cre.tags or ()),
+        root=root,
+        optimize=optimize_block(doc.cre.mitigation, (*at, "cre", "mitigation")),
+        file=document.file,
+        line=mark.line,
+    )
+
+
+def _check_ids(doc: RuleDoc, at: Location, own_ids: bool) -> None:
+    if not doc.cre.id:
+        raise Wrong("MissingCreId", "cre.id is required", at, value=True)
+    if not _CRE_ID.fullmatch(doc.cre.id):
+        message = f"cre.id: {str(doc.cre.id)!r} found, expected at least four letters, digits or '-'"
+        raise Wrong("InvalidCreId", message, at, value=True)
+    for name, value, kind in (("id", doc.metadata.id, "RuleId"), ("hash", doc.metadata.hash, "RuleHash")):
+        if not value and own_ids:
+            raise Wrong(f"Missing{kind}", f"metadata.{name} is required", at, value=True)
+        if value and not _HASH.fullmatch(value):
+            message = f"metadata.{name}: {str(value)!r} found, expected at least twelve letters or digits, no 0"
+            raise Wrong(f"Invalid{kind}", message, at, value=True)
+
+
+def _twice(rules: list[Rule]) -> list[Problem]:
+    first: dict[str, Rule] = {}
+    problems: list[Problem] = []
+    for rule in rules:
+        other = first.setdefault(rule.cre, rule)
+        if other is not rule:
+            problems.append(
+                Problem(
+                    file=rule.file,
+                    line=rule.line,
+                    key="cre.id",
+                    message=f"{rule.cre} stands here twice",
+                    kind="DuplicateRule",
+                )
+            )
+    return problems

@@ -1,0 +1,75 @@
+"""What rules are about: a record, an event, or a condition over signals that began to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from fallow.model import Evidence
+
+_TEXT_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """One thing that happened, or (with ``parts``) several that a condition saw as one.
+
+    ``properties`` are what correlations compare: attributes, result labels, extracted values.
+    """
+
+    kind: Literal["log", "event", "signal"]
+    name: str
+    """The source, the event's name, or the expression."""
+    time: int
+    start: int
+    end: int
+    properties: Mapping[str, str]
+    entity: Mapping[str, str]
+    """Attributes of whom it happened to."""
+    text: str = ""
+    value: float | None = None
+    count: int = 1
+    ref: int | None = None
+    """Of a condition: what its end will be known by."""
+    origin: bool = False
+    parts: tuple[Happening, ...] = ()
+
+    def leaves(self) -> Iterator[Happening]:
+        """The happening, or what it is made of."""
+        if not self.parts:
+            yield self
+        for part in self.parts:
+            yield from part.leaves()
+
+    def evidence(self) -> Evidence:
+        """What a detection says of it."""
+        return Evidence(
+            kind=self.kind,
+            name=self.name,
+            start=self.start,
+            end=self.end,
+            count=self.count,
+            value=self.value,
+            text=self.text[:_TEXT_LIMIT],
+        )
+
+
+def joined(parts: tuple[Happening, ...], *, origin: bool) -> Happening:
+    """Several happenings as one, at the time of the last; what the one to blame says of itself counts first."""
+    ranked = sorted(parts, key=lambda p: not p.origin)
+    properties: dict[str, str] = {}
+    for part in reversed(ranked):
+        properties |= part.properties
+    last = max(parts, key=lambda p: p.time)
+    return Happening(
+        kind=last.kind,
+        name=last.name,
+        time=last.time,
+        start=min(p.start for p in parts),
+        end=max(p.end for p in parts),
+        properties=properties,
+        entity=ranked[0].entity,
+        origin=origin or any(p.origin for p in parts),
+        parts=parts,
+    )

@@ -1,0 +1,324 @@
+"""The rule engine: batches in, detections out.
+
+Rules about the records of one resource, and rules that are one condition over signals, speak as soon as they can. All
+others see what comes from several sources in order of time: it is held until time is safe, that is, until every host
+that is heard of has passed it (signals), or until ``lateness`` after it (records).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fallow import semconv
+from fallow.batch import Batch, LogBatch, MetricBatch
+from fallow.component import Context
+from fallow.model import Detection, DetectionState
+from fallow.promql import Condition as Question
+from fallow.promql import Edge, Engine
+from fallow.series import SeriesKey
+from fallow_processors.cre.config import CreConfig
+from fallow_processors.cre.happening import Happening
+from fallow_processors.cre.machine import Condition, Key, Machine, Match
+from fallow_processors.cre.order import NEVER, InOrder, Newest
+from fallow_processors.cre.records import OWN_EVENTS, Found, Records
+from fallow_processors.cre.rule import Metric, Rule
+from fallow_processors.cre.ruleset import RuleSet
+
+logger = logging.getLogger(__name__)
+
+EVENT_LABELS = (*semconv.IDENTITY, semconv.JOB_NAME, semconv.USER_NAME)
+"""Attributes of an event that conditions over ``fallow_event`` may name: those that tell whose event it is."""
+
+_Waiting = tuple[Machine, Condition, int, Happening, Key]
+
+
+class CreProcessor:
+    """Runs the rules over signals, records and events."""
+
+    def __init__(self, ruleset: RuleSet, config: CreConfig, context: Context) -> None:
+        self._series = context.series
+        self._lateness = config.lateness
+        self._machines = [Machine(rule, config.max_partial, self._holds) for rule in ruleset.rules]
+        self._questions: dict[tuple[str, int, int], int] = {}
+        self._readers: list[list[tuple[Machine, Condition, int]]] = []
+        for machine in self._machines:
+            for metric, condition, number in machine.metrics:
+                self._reader(metric).append((machine, condition, number))
+        questions = [Question(expr=e, for_ns=f, interval_ns=i) for e, f, i in self._questions]
+        self._engine = Engine(
+            context.series,
+            questions,
+            lateness_ns=config.metric_lateness,
+            idle_after_ns=config.idle_after,
+            coverage=config.coverage,
+            lookback_ns=config.lookback,
+            max_rows=config.max_series,
+        )
+        self._records = Records(self._machines, config.sources)
+        self._local = {id(m) for m in self._machines if m.is_local}
+        self._mixed = {id(m) for m in self._machines if m.metrics and not m.is_metric}
+        self._waiting_mixed: InOrder[_Waiting] = InOrder()
+        self._waiting_logs: InOrder[_Waiting] = InOrder()
+        self._newest = Newest()
+        self._ticked = NEVER
+        self._open: dict[tuple[int, int], Detection] = {}
+        self._ended: OrderedDict[tuple[int, int], int] = OrderedDict()
+        self._max_partial = config.max_partial
+        self._watched = [m for m in self._machines if not m.is_metric]
+        self._told: dict[str, int] = {}
+        self._detections = context.meter.create_counter(
+            "fallow_processor_detections", unit="{detection}", description="Detections, by rule and state."
+        )
+        self._held = context.meter.create_counter(
+            "fallow_processor_cre_not_used",
+            unit="{item}",
+            description="Samples, records and partial matches that rules could not use, by reason.",
+        )
+
+    # -- the contract of processors ------------------------------------------------------------------------------------
+    def process(self, batch: Batch) -> Batch:
+        found = self._run(batch)
+        self._count()
+        return replace(batch, detections=(*batch.detections, *found)) if found else batch
+
+    def tick(self, now: int) -> Batch:
+        self._ticked = max(self._ticked, now)
+        found = self._edges(self._engine.tick(now)) + self._advance()
+        return self._released(found)
+
+    def finish(self) -> Batch:
+        found = self._edges(self._engine.finish()) + self._advance(final=True)
+        return self._released(found + self._still_open())
+
+    def _released(self, found: list[Detection]) -> Batch:
+        self._count()
+        return Batch(detections=tuple(_in_order(found))) if found else Batch()
+
+    # -- what comes in -------------------------------------------------------------------------------------------------
+    def _run(self, batch: Batch) -> list[Detection]:
+        found: list[Detection] = []
+        if batch.logs is not None and len(batch.logs):
+            events = self._events(batch.logs)
+            if events is not None:
+                self._engine.append(events)
+            for record in self._records.find(batch.logs):
+                found += self._record(record)
+            found += self._passed(batch.logs)
+        if batch.metrics is not None:
+            self._engine.append(batch.metrics)
+        if batch.metrics is not None or batch.logs is not None:
+            found += self._edges(self._engine.advance())
+            found += self._advance()
+        return _in_order(found)
+
+    def _events(self, logs: LogBatch) -> MetricBatch | None:
+        """Records that are events, as samples of ``fallow.event``."""
+        series: list[int] = []
+        times: list[int] = []
+        for i, name in enumerate(logs.event_name):
+            if not name or name in OWN_EVENTS:
+                continue
+            everything = {**logs.resources[int(logs.source[i])], **logs.attributes(i)}
+            labels = {key: everything[key] for key in EVENT_LABELS if everything.get(key)}
+            labels[semconv.EVENT_NAME] = name
+            id = self._series.intern(
+                SeriesKey(name=semconv.EVENT, unit="{event}", attributes=tuple(sorted(labels.items())))
+            )
+            if id >= 0:
+                series.append(id)
+                times.append(int(logs.time[i]))
+        return MetricBatch.of(series, times, np.ones(len(series)).tolist()) if series else None
+
+    def _record(self, record: Found) -> list[Detection]:
+        machine, happening = record.machine, record.happening
+        if id(machine) in self._local:
+            matches = record.condition.offer(happening.time, record.mask, happening, record.resource)
+            return self._detected(machine, matches)
+        waiting = self._waiting_mixed if id(machine) in self._mixed else self._waiting_logs
+        item = (machine, record.condition, record.mask, happening, record.resource)
+        waiting.add(happening.time, json.dumps(("record", *record.resource)), item)
+        return []
+
+    def _passed(self, logs: LogBatch) -> list[Detection]:
+        """Time goes on in each resource, whatever its records say."""
+        found: list[Detection] = []
+        newest: dict[Key, int] = {}
+        for source, time in zip(logs.source.tolist(), logs.time.tolist(), strict=True):
+            key = tuple(f"{k}={v}" for k, v in sorted(logs.resources[source].items()))
+            newest[key] = max(newest.get(key, NEVER), time)
+        for key, time in newest.items():
+            self._newest.see(key, time)
+            for machine in self._watched:
+                if id(machine) in self._local:
+                    found += self._detected(machine, machine.root.advance(time, key))
+        return found
+
+    # -- signals -------------------------------------------------------------------------------------------------------
+    def _reader(self, metric: Metric) -> list[tuple[Machine, Condition, int]]:
+        key = (metric.expr, metric.for_ns, metric.interval_ns)
+        if key not in self._questions:
+            self._questions[key] = len(self._questions)
+            self._readers.append([])
+        return self._readers[self._questions[key]]
+
+    def _holds(self, metric: Metric, labels: Mapping[str, str], start: int, end: int) -> bool | None:
+        question = self._questions[metric.expr, metric.for_ns, metric.interval_ns]
+        return self._engine.holds(question, labels, start, end)
+
+    def _edges(self, edges: Sequence[Edge]) -> list[Detection]:
+        found: list[Detection] = []
+        for edge in edges:
+            for machine, condition, number in self._readers[edge.condition]:
+                if edge.state in ("ended", "open"):
+                    found += self._ceased(machine, edge)
+                elif machine.is_metric:
+                    found.append(self._of_edge(machine, edge))
+                elif edge.state == "began":
+                    item = _happening(machine, condition, number, edge)
+                    rank = json.dumps(("signal", number, sorted(edge.labels.items())))
+                    self._waiting_mixed.add(edge.time, rank, (machine, condition, 1 << number, item, ()))
+        return found
+
+    def _of_edge(self, machine: Machine, edge: Edge) -> Detection:
+        item = _happening(machine, machine.root, 0, edge)
+        state: DetectionState = "unknown" if edge.state == "unknown" else "fired"
+        found = _detection(machine.rule, item, tuple(sorted(edge.labels.items())), edge.time, state)
+        if state == "fired":
+            self._open[id(machine), edge.ref] = found
+        return self._counted(found)
+
+    def _ceased(self, machine: Machine, edge: Edge) -> list[Detection]:
+        key = (id(machine), edge.ref)
+        if edge.state == "open":
+            fired = self._open.get(key)
+            if fired is not None:
+                self._open[key] = replace(fired, end=max(fired.end, edge.end))
+            return []
+        fired = self._open.pop(key, None)
+        if fired is not None:
+            return [self._resolved(fired, edge.end)]
+        if not machine.is_metric:
+            # The rule may yet match what began: it still waits for others.
+            self._ended[key] = edge.end
+            if len(self._ended) > self._max_partial:
+                self._ended.popitem(last=False)
+        return []
+
+    def _resolved(self, fired: Detection, end: int) -> Detection:
+        return self._counted(replace(fired, state="resolved", end=max(fired.end, end)))
+
+    def _still_open(self) -> list[Detection]:
+        found = [self._counted(replace(fired, state="open")) for fired in self._open.values()]
+        self._open.clear()
+        return found
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+    def _advance(self, *, final: bool = False) -> list[Detection]:
+        """Let rules over several sources see what is safe, and let hits go that waited for time to pass."""
+        reached = max(self._newest.reached(), self._ticked)
+        logs = reached - self._lateness if reached > NEVER else NEVER
+        mixed = self._engine.settled if self._engine.settled > NEVER else logs
+        if final:
+            logs = mixed = 1 << 62
+        found: list[Detection] = []
+        for waiting, safe in ((self._waiting_logs, logs), (self._waiting_mixed, mixed)):
+            for time, (machine, condition, mask, item, resource) in waiting.release(safe):
+                found += self._detected(machine, condition.offer(time, mask, item, resource))
+        for machine in self._watched:
+            if id(machine) in self._local:
+                clock = (1 << 62) if final else self._ticked - self._lateness
+            else:
+                clock = mixed if id(machine) in self._mixed else logs
+            if clock > 0:
+                found += self._detected(machine, machine.advance(clock))
+        return found
+
+    # -- what goes out -------------------------------------------------------------------------------------------------
+    def _detected(self, machine: Machine, matches: Iterable[Match]) -> list[Detection]:
+        found: list[Detection] = []
+        for match in matches:
+            state: DetectionState = "unknown" if match.unknown else "fired"
+            made = _detection(machine.rule, match.happening, match.key, match.decided, state)
+            found.append(self._counted(made))
+            refs = [leaf.ref for leaf in match.happening.leaves() if leaf.ref is not None and leaf.origin]
+            for ref in refs if state == "fired" else ():
+                ended = self._ended.pop((id(machine), ref), None)
+                if ended is None:
+                    self._open[id(machine), ref] = made
+                else:
+                    found.append(self._resolved(made, ended))
+        return found
+
+    def _counted(self, found: Detection) -> Detection:
+        self._detections.add(1, {"fallow.rule": found.rule, "fallow.state": found.state})
+        return found
+
+    def _count(self) -> None:
+        """Bring the counters of what could not be used up to date; say the first of each kind once."""
+        conditions = [c for m in self._watched for c in m.conditions]
+        totals = {
+            "late sample": self._engine.late,
+            "series beyond max_series": self._engine.refused,
+            "late record": sum(c.late for c in conditions),
+            "partial match beyond max_partial": sum(c.forgotten for c in conditions),
+        }
+        for reason, total in totals.items():
+            known = self._told.get(reason, 0)
+            if total > known:
+                self._held.add(total - known, {"reason": reason})
+                if not known:
+                    logger.warning("Rules cannot use everything that comes.", extra={"reason": reason})
+                self._told[reason] = total
+
+
+def _happening(machine: Machine, condition: Condition, number: int, edge: Edge) -> Happening:
+    metric = next(m for m, c, n in machine.metrics if c is condition and n == number)
+    return Happening(
+        kind="signal",
+        name=metric.source or "cre.metrics",
+        time=edge.time,
+        start=edge.start,
+        end=edge.end,
+        properties=edge.labels,
+        entity=edge.labels,
+        text=metric.expr,
+        value=edge.value,
+        count=edge.count,
+        ref=edge.ref,
+        origin=metric.origin,
+    )
+
+
+def _detection(
+    rule: Rule, item: Happening, key: Key | tuple[tuple[str, str], ...], time: int, state: DetectionState
+) -> Detection:
+    entity = dict(item.entity)
+    names = rule.root.correlations
+    entity |= {name: item.properties[name] for name in names if item.properties.get(name)}
+    identity = json.dumps([rule.hash, key, item.start, time])
+    return Detection(
+        id=hashlib.sha256(identity.encode()).hexdigest()[:24],
+        rule=rule.cre,
+        rule_hash=rule.hash,
+        title=rule.title,
+        severity=rule.severity,
+        tags=rule.tags,
+        entity=entity,
+        time=time,
+        start=item.start,
+        end=item.end,
+        state=state,
+        evidence=tuple(leaf.evidence() for leaf in item.leaves()),
+        optimize=rule.optimize,
+    )
+
+
+def _in_order(found: Iterable[Detection]) -> list[Detection]:
+    return sorted(found, key=lambda d: (d.time, d.rule, d.id, d.state))

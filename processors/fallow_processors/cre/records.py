@@ -1,0 +1,119 @@
+"""From log batches to happenings: which conditions of which rules each record is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from fallow import semconv
+from fallow.batch import LogBatch
+from fallow_processors.cre.happening import Happening
+from fallow_processors.cre.machine import Condition, Key, Machine
+from fallow_processors.cre.patterns import jq_outputs, regex
+from fallow_processors.cre.rule import Extract, Term
+from fallow_processors.cre.terms import TermIndex
+
+SCHEDULER: str = "fallow.scheduler"
+"""The source of all records that are events."""
+SOURCE_ATTRIBUTE = "cre.source"
+"""An attribute by which a record says itself which source it is of."""
+OWN_EVENTS = (semconv.DETECTION_EVENT, semconv.RECOMMENDATION_EVENT)
+
+Sources = Mapping[str, Mapping[str, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record that a condition is about."""
+
+    machine: Machine
+    condition: Condition
+    mask: int
+    happening: Happening
+    resource: Key
+
+
+class Records:
+    """Finds what records mean to the rules."""
+
+    def __init__(self, machines: Sequence[Machine], sources: Sources) -> None:
+        self._sources = sources
+        self._wanted: dict[int, list[tuple[Machine, Condition, int, tuple[Extract, ...]]]] = {}
+        terms = [
+            (item, machine, condition)
+            for machine in machines
+            for condition in machine.logs
+            for item in condition.node.items
+            if isinstance(item, Term)
+        ]
+        self._index = TermIndex(item.pattern for item, _, _ in terms)
+        for item, machine, condition in terms:
+            entry = (machine, condition, condition.number(item), item.extract)
+            self._wanted.setdefault(self._index.id(item.pattern), []).append(entry)
+
+    def find(self, logs: LogBatch) -> Iterator[Found]:
+        """The records that conditions are about, in order of time, equal times in the order of the batch."""
+        if not len(self._index):
+            return
+        bodies = logs.body.to_pylist()
+        keys = [tuple(f"{k}={v}" for k, v in sorted(r.items())) for r in logs.resources]
+        for i in sorted(range(len(logs)), key=lambda i: int(logs.time[i])):
+            name = logs.event_name[i]
+            if name in OWN_EVENTS:
+                continue
+            attributes = logs.attributes(i)
+            if name:
+                attributes = {**attributes, semconv.EVENT_NAME: name}
+            matched = self._index.match(bodies[i] or "", attributes)
+            if matched:
+                yield from self._of(logs, i, bodies[i] or "", attributes, matched, keys[int(logs.source[i])])
+
+    def _of(
+        self, logs: LogBatch, i: int, text: str, attributes: Mapping[str, str], matched: list[int], resource: Key
+    ) -> Iterator[Found]:
+        entity = logs.resources[int(logs.source[i])]
+        everything = {**entity, **attributes}
+        masks: dict[int, tuple[Machine, Condition, int, tuple[Extract, ...]]] = {}
+        for pattern in matched:
+            for machine, condition, number, extracts in self._wanted[pattern]:
+                if not self._is_of(condition.node.source, everything):
+                    continue
+                _, _, mask, taken = masks.get(id(condition), (machine, condition, 0, ()))
+                masks[id(condition)] = (machine, condition, mask | 1 << number, (*taken, *extracts))
+        time = int(logs.time[i])
+        name = logs.event_name[i]
+        for machine, condition, mask, taken in masks.values():
+            happening = Happening(
+                kind="event" if name else "log",
+                name=name or condition.node.source,
+                time=time,
+                start=time,
+                end=time,
+                properties=everything | _extracted(taken, text),
+                entity=entity,
+                text=text,
+                origin=condition.node.origin,
+            )
+            yield Found(machine, condition, mask, happening, resource)
+
+    def _is_of(self, source: str, attributes: Mapping[str, str]) -> bool:
+        said = attributes.get(SOURCE_ATTRIBUTE)
+        if said is not None:
+            return said == source
+        mapped = self._sources.get(source)
+        if mapped is not None:
+            return all(attributes.get(name) in values for name, values in mapped.items())
+        return source != SCHEDULER or semconv.EVENT_NAME in attributes
+
+
+def _extracted(extracts: Sequence[Extract], text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for extract in extracts:
+        if extract.kind == "regex":
+            match = regex(extract.text).search(text)
+            value = (match.group(1) if match.re.groups else match.group(0)) if match else None
+        else:
+            value = next((str(out) for out in jq_outputs(extract.text, text) if out is not None), None)
+        if value is not None:
+            found[extract.name] = value
+    return found

@@ -1,0 +1,78 @@
+"""The rules that run together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fallow.errors import DocumentError, Problem
+from fallow_processors.cre.document import load_rules
+from fallow_processors.cre.rule import Rule
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """Rules, each CRE id once."""
+
+    rules: tuple[Rule, ...]
+    warnings: tuple[Problem, ...] = ()
+
+    @classmethod
+    def load(cls, paths: Sequence[Path], *, lenient: bool = False) -> RuleSet:
+        """The rules of files and of folders, with everything below them.
+
+        Raises:
+            DocumentError: with every problem of every file; a path that is not there; a CRE id that stands in two files.
+        """
+        rules: list[Rule] = []
+        problems: list[Problem] = []
+        warnings: list[Problem] = []
+        for file in rule_files(paths):
+            try:
+                parsed = load_rules(file, lenient=lenient)
+            except DocumentError as error:
+                problems += error.problems
+                continue
+            rules += parsed.rules
+            warnings += parsed.warnings
+        problems += _in_two_files(rules)
+        if problems:
+            raise DocumentError(problems)
+        return cls(tuple(rules), tuple(warnings))
+
+
+def rule_files(paths: Iterable[Path]) -> list[Path]:
+    """The files named, and those in the folders named, sorted.
+
+    Raises:
+        DocumentError: a path that is not there, or a folder without rules.
+    """
+    found: list[Path] = []
+    problems: list[Problem] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(f for f in path.rglob("*") if f.suffix in _SUFFIXES and f.is_file())
+            found += inside
+            if not inside:
+                problems.append(Problem(file=str(path), message="holds no rule file (.yaml)"))
+        elif path.is_file():
+            found.append(path)
+        else:
+            problems.append(Problem(file=str(path), message="no such file or folder"))
+    if problems:
+        raise DocumentError(problems)
+    return list(dict.fromkeys(found))
+
+
+def _in_two_files(rules: Sequence[Rule]) -> list[Problem]:
+    first: dict[str, Rule] = {}
+    problems: list[Problem] = []
+    for rule in rules:
+        other = first.setdefault(rule.cre, rule)
+        if other.file != rule.file:
+            message = f"{rule.cre} stands in {other.file} already"
+            problems.append(Problem(file=rule.file, line=rule.line, key="cre.id", message=message))
+    return problems

@@ -1,0 +1,97 @@
+"""The contract of a rule's folder: each sample fires exactly once, each near miss stays quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fallow.batch import Batch, OtlpKind, OtlpRequest
+from fallow.component import Context
+from fallow.errors import DocumentError, Problem
+from fallow.logfile import read_log
+from fallow.model import Detection
+from fallow.otlp_json import json_to_protobuf
+from fallow.registry import factory
+from fallow.service import Chain
+from fallow.testing.components import context
+
+RULE = "rule.yaml"
+_KINDS: dict[str, OtlpKind] = {"resourceMetrics": "metrics", "resourceLogs": "logs", "resourceSpans": "traces"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One sample of a rule and what the rule made of it."""
+
+    path: Path
+    wanted: int
+    detections: tuple[Detection, ...]
+    """What the rule said of it: fired, unknown, resolved, open."""
+
+    @property
+    def fired(self) -> int:
+        """How often the rule fired."""
+        return sum(d.state == "fired" for d in self.detections)
+
+    @property
+    def passed(self) -> bool:
+        return self.fired == self.wanted
+
+
+def check_rule_folder(folder: Path) -> Iterator[Sample]:
+    """Run a rule over each of its samples.
+
+    Raises:
+        DocumentError: the folder has no rule, no sample that should fire, no near miss, or a broken one.
+    """
+    rule = folder / RULE
+    samples = sorted(p for p in folder.glob("test*") if p.name.endswith((".log", ".otlp.jsonl")))
+    quiet = [p for p in samples if p.name.startswith("test-fp")]
+    problems = [
+        Problem(file=str(folder), message=f"has no {what}")
+        for what, there in (
+            (RULE, rule.is_file()),
+            ("sample that must fire (test.log or test.otlp.jsonl)", len(samples) > len(quiet)),
+            ("near miss that must not fire (test-fp*.log or test-fp*.otlp.jsonl)", bool(quiet)),
+        )
+        if not there
+    ]
+    if problems:
+        raise DocumentError(problems)
+    for sample in samples:
+        found = detections_of([rule], sample)
+        yield Sample(path=sample, wanted=0 if sample in quiet else 1, detections=tuple(found))
+
+
+def detections_of(rules: list[Path], sample: Path) -> list[Detection]:
+    """What rules say of a sample: a log file, or OTLP JSON lines."""
+    base = context("rule-test", sample.parent)
+    chain = Chain({name: _processor(name, rules, base) for name in ("decode", "normalise", "cre")}, _raise)
+    out = [chain.process(batch) for batch in _batches(sample)] + chain.finish()
+    return [detection for batch in out for detection in batch.detections]
+
+
+def _processor(name: str, rules: list[Path], base: Context) -> Any:
+    made = factory("processors", name)
+    options = {"rules": [str(rule.resolve()) for rule in rules]} if name == "cre" else {}
+    return made.build(made.config.model_validate(options), base)
+
+
+def _raise(_: str) -> None:
+    """A test hides nothing: what the service would count and leave out is raised."""
+    raise  # noqa: PLE0704  # called where the exception is handled
+
+
+def _batches(sample: Path) -> Iterator[Batch]:
+    kind: OtlpKind | None
+    text = sample.read_text(encoding="utf-8")
+    if sample.name.endswith(".log"):
+        yield Batch(logs=read_log(text, str(sample)))
+        return
+    for number, line in enumerate(text.splitlines(), start=1):
+        kind = next((kind for key, kind in _KINDS.items() if f'"{key}"' in line[:40]), None)
+        if kind is None:
+            raise DocumentError([Problem(file=str(sample), line=number, message="is no OTLP request in JSON")])
+        yield Batch(request=OtlpRequest(kind=kind, body=json_to_protobuf(kind, line.encode())))
