@@ -50,6 +50,7 @@ class Gateway:
     grpc: int
     http: int
     fallow_grpc: int
+    api: int
     backend: Path
     sink: LogsSink
 
@@ -100,7 +101,7 @@ def gateway(otelcol: Path, tmp_path: Path) -> Iterator[Gateway]:
             [sys.executable, "-m", "fallow", "run", str(OTEL_CONFIG / "fallow-gateway.yaml")],
             answers(f"http://127.0.0.1:{fallow_health}"),
         )
-        yield Gateway(otel, fallow, grpc, http, fallow_grpc, tmp_path / "backend.otlp.jsonl", sink)
+        yield Gateway(otel, fallow, grpc, http, fallow_grpc, api, tmp_path / "backend.otlp.jsonl", sink)
     finally:
         for one in reversed(programs):
             one.stop()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from e2e.conftest import OTEL_CONFIG, Gateway
 from e2e.processes import until
+from fallow.recommend.v1 import recommend_pb2 as pb
+from fallow.recommend.v1.recommend_pb2_grpc import RecommendationServiceStub
+
+RULES = OTEL_CONFIG.parent / "rules"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -81,6 +87,36 @@ def test_what_an_sdk_sends_comes_out_unchanged(gateway: Gateway) -> None:
     assert found == {(str(i), i / 3): str(i) for i in range(50)}
     (whole,) = _metrics(gateway)["latency"]["histogram"]["dataPoints"]
     assert (whole["count"], whole["max"]) == ("50", 7.0)
+
+
+def test_optimisation_events_come_back_as_log_records(gateway: Gateway) -> None:
+    sent = (RULES / "cre-2026-9003" / "test.otlp.jsonl").read_text().splitlines()
+    points = 0
+    for line in sent:
+        kind = "metrics" if "resourceMetrics" in line[:30] else "logs"
+        points += line.count('"asDouble"')
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{gateway.http}/v1/{kind}", line.encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            assert response.status == 200
+
+    def events() -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for record in _records(gateway):
+            found.setdefault(record.get("eventName", ""), []).append(record)
+        return found
+
+    until(lambda: "fallow.recommendation" in events(), 60, lambda: f"no recommendation: {list(events())}")
+    said = [_attributes(record) for record in events()["fallow.detection"]]
+    fired = {s["fallow.rule.id"]["stringValue"] for s in said if s["fallow.detection.state"]["stringValue"] == "fired"}
+    assert "CRE-2026-9003" in fired
+    passed_on = sum(json.dumps(line).count('"asDouble"') for line in gateway.lines("resourceMetrics"))
+    assert passed_on == points
+    with grpc.insecure_channel(f"127.0.0.1:{gateway.api}") as channel:
+        (recommended,) = RecommendationServiceStub(channel).List(pb.ListRequest(), timeout=10).recommendations
+    assert recommended.rule_id == "CRE-2026-9003"
+    assert recommended.saving.gpu_seconds > 0
 
 
 class Sender(threading.Thread):
