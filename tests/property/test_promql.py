@@ -194,7 +194,17 @@ def _joined(a: Element, b: Element) -> Element:
 
 
 def both(left: Vector, right: Vector) -> Vector:
-    return {k: _joined(a, right[k]) for k, a in left.items() if k in right}
+    """The left element, with its evidence."""
+    return {
+        k: replace(
+            a,
+            present=a.present and right[k].present,
+            unknown=a.unknown or right[k].unknown,
+            warming=a.warming or right[k].warming,
+        )
+        for k, a in left.items()
+        if k in right
+    }
 
 
 def unless(left: Vector, right: Vector) -> Vector:

@@ -227,16 +227,15 @@ def _any(group: int, slots: Records, heads: Int32Array, links: Records) -> tuple
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def both(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
-    """Slot i = a and b."""
+    """Slot i = a and b: the element on the left, with its evidence, where there is one on the right."""
     a = slots[i].a
     slots[i].flags = 0
     if slots[a].flags == 0:
         return
-    b, flags = _any(slots[i].b, slots, heads, links)
+    _, flags = _any(slots[i].b, slots, heads, links)
     if flags == 0:
         return
     take_evidence(slots, i, a)
-    add_evidence(slots, i, b)
     slots[i].value = slots[a].value
     slots[i].flags = (slots[a].flags & flags & PRESENT) | ((slots[a].flags | flags) & (UNKNOWN | WARMING))
 
