@@ -1,0 +1,25 @@
+"""Recorded telemetry through the processors, on its own clock.
+
+``read_recording`` turns OTLP JSON lines, Parquet and CSV into batches in order of time, ``replay`` runs them through a
+chain of processors, ``Accounting`` adds up what was seen and found, ``json_line`` writes it for machines.
+"""
+
+from fallow.replay.accounting import Accounting
+from fallow.replay.jsonlines import json_line
+from fallow.replay.mapping import TableMapping, load_mapping
+from fallow.replay.recording import Recording, read_recording
+from fallow.replay.run import default_chain, replay
+from fallow.replay.summary import RuleSummary, Summary
+
+__all__ = [
+    "Accounting",
+    "Recording",
+    "RuleSummary",
+    "Summary",
+    "TableMapping",
+    "default_chain",
+    "json_line",
+    "load_mapping",
+    "read_recording",
+    "replay",
+]
