@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -72,21 +72,18 @@ class CreProcessor:
         self._ended: OrderedDict[tuple[int, int], int] = OrderedDict()
         self._max_partial = config.max_partial
         self._watched = [m for m in self._machines if not m.is_metric]
-        self._told: dict[str, int] = {}
+        self._told: Counter[str] = Counter()
         self._detections = context.meter.create_counter(
             "fallow_processor_detections", unit="{detection}", description="Detections, by rule and state."
-        )
-        self._held = context.meter.create_counter(
-            "fallow_processor_cre_not_used",
-            unit="{item}",
-            description="Samples, records and partial matches that rules could not use, by reason.",
         )
 
     # -- the contract of processors ------------------------------------------------------------------------------------
     def process(self, batch: Batch) -> Batch:
         found = self._run(batch)
-        self._count()
-        return replace(batch, detections=(*batch.detections, *found)) if found else batch
+        lost = self._lost()
+        if not found and not lost:
+            return batch
+        return replace(batch, detections=(*batch.detections, *found), dropped=Counter(batch.dropped) + lost)
 
     def tick(self, now: int) -> Batch:
         self._ticked = max(self._ticked, now)
@@ -98,8 +95,8 @@ class CreProcessor:
         return self._released(found + self._still_open())
 
     def _released(self, found: list[Detection]) -> Batch:
-        self._count()
-        return Batch(detections=tuple(_in_order(found))) if found else Batch()
+        lost = self._lost()
+        return Batch(detections=tuple(_in_order(found)), dropped=lost) if found or lost else Batch()
 
     # -- what comes in -------------------------------------------------------------------------------------------------
     def _run(self, batch: Batch) -> list[Detection]:
@@ -260,22 +257,22 @@ class CreProcessor:
         self._detections.add(1, {"fallow.rule": found.rule, "fallow.state": found.state})
         return found
 
-    def _count(self) -> None:
-        """Bring the counters of what could not be used up to date; say the first of each kind once."""
+    def _lost(self) -> Counter[str]:
+        """What could not be used since the last call, by reason; the first of each is said once."""
         conditions = [c for m in self._watched for c in m.conditions]
-        totals = {
-            "late sample": self._engine.late,
-            "series beyond max_series": self._engine.refused,
-            "late record": sum(c.late for c in conditions),
-            "partial match beyond max_partial": sum(c.forgotten for c in conditions),
-        }
-        for reason, total in totals.items():
-            known = self._told.get(reason, 0)
-            if total > known:
-                self._held.add(total - known, {"reason": reason})
-                if not known:
-                    logger.warning("Rules cannot use everything that comes.", extra={"reason": reason})
-                self._told[reason] = total
+        totals = Counter(
+            {
+                "late sample": self._engine.late,
+                "series beyond max_series": self._engine.refused,
+                "late record": sum(c.late for c in conditions),
+                "partial match beyond max_partial": sum(c.forgotten for c in conditions),
+            }
+        )
+        lost = totals - self._told
+        for reason in lost.keys() - self._told.keys():
+            logger.warning("Rules cannot use everything that comes.", extra={"reason": reason})
+        self._told |= totals
+        return lost
 
 
 def _happening(machine: Machine, condition: Condition, number: int, edge: Edge) -> Happening:
