@@ -2,4 +2,5 @@
 
 COMPONENTS = {
     "otlp": "fallow_receivers.otlp",
+    "simulated": "fallow_receivers.simulated",
 }

@@ -351,7 +351,7 @@ def _step(
     """One instant of one result. ``run``: instants it has been true, None where it is not."""
     if e is not None and e.unknown:
         state["was_true"] = False
-        would = e.present and not e.warming
+        would = e.present and not e.warming and not state["holding"]
         state["unknown"] = (state["unknown"] or at) if would else None
         since = state["unknown"]
         if would and isinstance(since, int) and not state["said"] and at - since >= max(c.for_ns, c.interval_ns):

@@ -136,7 +136,7 @@ async def lived(sent: Sequence[tuple[str, bytes]]) -> list[Row]:
         try:
             receiver: Any = service.receivers["otlp"]
             async with aio.insecure_channel(f"127.0.0.1:{receiver.grpc_port}") as channel:
-                calls = {kind: channel.unary_unary(method) for kind, method in METHODS.items()}
+                calls = {kind: channel.unary_unary(method, None, None) for kind, method in METHODS.items()}
                 for kind, body in sent:
                     await calls[kind](body, timeout=30, wait_for_ready=True)
             await service.shutdown(finish=True)

@@ -163,7 +163,7 @@ def never_used() -> dict[str, str]:
     sm = [Gpu(util=ZERO, sm=always(0.35), used=CONTEXT, index=i) for i in range(2)]
     return {
         "test.otlp.jsonl": recorded(75, pair, start=True),
-        "test-fp-used-once.otlp.jsonl": recorded(75, once, start=True),
+        "test-fp-used-once.otlp.jsonl": recorded(115, once, start=True),
         "test-fp-staging.otlp.jsonl": recorded(
             90, pair, start=True, events=dict.fromkeys(range(5, 50, 5), "dataset.stage")
         ),

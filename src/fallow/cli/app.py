@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 import fallow
-from fallow.cli import recommendations, replay, rules
+from fallow.cli import demo, recommendations, replay, rules
 from fallow.cli.output import fail, log_to_stderr, out
 from fallow.config import load_config
 from fallow.errors import DocumentError, FallowError, NotFound
@@ -22,7 +22,7 @@ from fallow.service import Service
 app = typer.Typer(
     name="fallow",
     help="Finds the GPUs that lie fallow, inside the OpenTelemetry pipeline that is already there.",
-    epilog="Start with: fallow replay day.otlp.jsonl, or: fallow run otel-config/fallow-gateway.yaml",
+    epilog="Start with: fallow demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(recommendations.app, name="recommendations")
 app.add_typer(rules.app, name="rules")
+app.command(epilog="Example: fallow demo --seconds 30")(demo.demo)
 app.command(epilog="Example: fallow replay day.otlp.jsonl.gz --report day.html")(replay.replay)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration file (YAML).")]

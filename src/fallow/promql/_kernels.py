@@ -108,6 +108,9 @@ def _is_unknown(
         results[r].frozen = t
     if results[r].unknown == 3:
         return FAR
+    if results[r].state == 2:  # it goes on holding: nothing is held back
+        results[r].unknown = 1
+        return FAR
     if not slots[a].flags & PRESENT or slots[a].flags & WARMING:
         results[r].unknown = 1
         return FAR

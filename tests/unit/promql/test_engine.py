@@ -125,13 +125,20 @@ def test_whether_a_condition_held_is_true_false_or_unknown() -> None:
 
 def test_a_window_without_enough_samples_is_unknown_and_says_so() -> None:
     feed = Feed(Condition(expr="avg_over_time(a[60s]) < 1", for_ns=10 * SECOND))
-    edges = [edge for second in range(200) for edge in feed.send("h1", second, 0.0)]
-    assert [edge.state for edge in edges] == ["began"]
-    assert edges[0].time >= 60 * SECOND
-    # Half of the samples of a window are missing: neither true nor false.
-    later = [e for second in range(200, 320) if second % 60 < 5 for e in feed.send("h1", second, 0.0)]
-    assert [edge.state for edge in later] == ["unknown"]
+    assert [edge for second in range(200) for edge in feed.send("h1", second, 5.0)] == []
+    # Most samples of each window are missing: neither true nor false.
+    edges = [e for second in range(200, 400) if second % 60 < 5 for e in feed.send("h1", second, 0.0)]
+    assert [edge.state for edge in edges] == ["unknown"]
     assert feed.engine.unknown == 1
+
+
+def test_what_holds_goes_on_holding_while_it_is_unknown() -> None:
+    feed = Feed(Condition(expr="avg_over_time(a[60s]) < 1"))
+    edges = [e for second in range(200) for e in feed.send("h1", second, 0.0)]
+    edges += [e for second in range(200, 400) if second % 60 < 5 for e in feed.send("h1", second, 0.0)]
+    assert [edge.state for edge in edges] == ["began"]
+    edges = [e for second in range(400, 500) for e in feed.send("h1", second, 5.0)]
+    assert [edge.state for edge in edges] == ["ended"]
 
 
 def test_a_maximum_that_was_seen_decides_even_where_samples_are_missing() -> None:
