@@ -1,4 +1,5 @@
 # Everything a newcomer and CI need; each target installs what it needs first.
+#   make run     watch a simulated cluster being analysed
 #   make test    the fast tests
 #   make check   lint, types, layers, generated files
 #   make e2e     with real Collectors
@@ -6,7 +7,7 @@
 #   make proto   regenerate from proto/
 #   make docs    list the components
 .DEFAULT_GOAL := help
-.PHONY: help test e2e check bench proto docs clean
+.PHONY: help run test e2e check bench proto docs clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -27,6 +28,9 @@ $(VENV)/.installed-e2e: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group e2e
 	@touch $@
 
+run: $(VENV)/.installed
+	$(BIN)/fallow demo
+
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
@@ -42,6 +46,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pyright
+	$(BIN)/fallow rules check rules
 	$(MAKE) proto
 	@git diff --exit-code --stat -- src/fallow/recommend || { echo "Generated files differ from proto/: commit what make proto wrote." >&2; exit 1; }
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
-from fallow.batch import Batch, OtlpRequest
+from fallow.batch import Batch
 from fallow.model import Detection
 from fallow.replay import default_chain
 from fallow.semconv import HW_ID, JOB_ID, JOB_NAME
 from fallow.testing.components import context
 from fallow.units import SECOND
 from fallow_receivers.simulated import Cluster, Span
-from fallow_receivers.simulated.receiver import Simulation
+from fallow_receivers.simulated.encode import NodeTelemetry
 
 ORIGIN = 1_767_600_000 * SECOND
 HOURS = 6
@@ -28,19 +27,15 @@ LASTING_MIN = {"P01": 70, "P02": 40, "P03": 20, "P05": 40, "P07": 130, "P12": 40
 
 def run(seed: int) -> tuple[list[Detection], list[Span]]:
     chain = default_chain(None, None, context("simulated", Path()))
-    simulation = Simulation(Cluster(seed, 8, 8), 15.0, ORIGIN)
+    cluster = Cluster(seed, 8, 8)
+    nodes = [NodeTelemetry(cluster, node, ORIGIN) for node in range(8)]
     found: list[Detection] = []
-
-    async def take(request: OtlpRequest) -> None:
-        found.extend(chain.process(Batch(request=request)).detections)
-
-    async def steps() -> None:
-        while simulation.second < HOURS * 3600:
-            await simulation.step(take)
-
-    asyncio.run(steps())
+    for second in range(0, HOURS * 3600, 15):
+        for node in nodes:
+            for request in node.requests(second - 15, second):
+                found.extend(chain.process(Batch(request=request)).detections)
     found.extend(d for batch in chain.finish() for d in batch.detections)
-    return [d for d in found if d.state == "fired" and d.rule in RULES], simulation.cluster.truth(HOURS * 3600, ORIGIN)
+    return [d for d in found if d.state == "fired" and d.rule in RULES], cluster.truth(HOURS * 3600, ORIGIN)
 
 
 def is_about(found: Detection, span: Span) -> bool:

@@ -13,6 +13,7 @@ from importlib import resources
 from string import Template
 from typing import Any, Final
 
+from fallow.entity import subject
 from fallow.model import Detection, Recommendation, Saving
 from fallow.replay import Summary
 from fallow.semconv import (
@@ -25,8 +26,6 @@ from fallow.semconv import (
     HOST_NAME,
     HW_ID,
     JOB_ID,
-    JOB_NAME,
-    K8S_NAMESPACE_NAME,
     K8S_POD_NAME,
     SERVING_REQUEST_RATE,
 )
@@ -34,7 +33,6 @@ from fallow.units import SECOND
 from fallow_exporters.report.config import ReportConfig
 from fallow_exporters.report.curves import Curves
 
-SUBJECT: Final = (HOST_NAME, K8S_NAMESPACE_NAME, K8S_POD_NAME, JOB_NAME, JOB_ID, CONTAINER_ID, GPU_INDEX, HW_ID)
 NARROWING: Final = (HW_ID, CONTAINER_ID, JOB_ID, K8S_POD_NAME, HOST_NAME)
 """Whose curves are drawn: those that share with the detection each of these that it has."""
 MOST_CURVES: Final = 8
@@ -168,7 +166,7 @@ def _entities(found: Found, ranked: Sequence[Detection], limit: int) -> list[dic
     suggested = {r.detection for r in found.recommendations}
     return [
         {
-            "name": _subject(mine[0].entity),
+            "name": subject(mine[0].entity),
             "found": _counted(mine),
             "drawn": [_spanned(d) for d in _drawn(mine, suggested)],
             "panels": _panels(found.curves, curves, dict(identity)),
@@ -249,7 +247,7 @@ def _row(d: Detection, r: Recommendation | None) -> str:
         (_moment(d.time), str(d.time)),
         (d.rule, d.rule),
         (d.title, d.title),
-        (_subject(d.entity), _subject(d.entity)),
+        (subject(d.entity), subject(d.entity)),
         (d.state, d.state),
         (_lasted(lasted), str(lasted)),
         (action, action),
@@ -266,15 +264,6 @@ def _left_out(rows: int, limit: int) -> str:
 
 def _lasted(seconds: int) -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02d}" + ("" if seconds >= 60 else f":{seconds % 60:02d}")
-
-
-def _subject(entity: Mapping[str, str]) -> str:
-    """An entity for people; a GPU's index says more than its UUID where the host is there."""
-    shown = [entity[name] for name in SUBJECT if entity.get(name)]
-    if entity.get(GPU_INDEX) and entity.get(HW_ID) and len(shown) > 1:
-        shown.remove(entity[HW_ID])
-        shown[shown.index(entity[GPU_INDEX])] = f"GPU {entity[GPU_INDEX]}"
-    return " / ".join(dict.fromkeys(shown)) or ", ".join(f"{k}={v}" for k, v in sorted(entity.items())) or "everything"
 
 
 def _moment(unix_ns: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fallow.batch import Batch
@@ -78,7 +78,7 @@ class RecommenderProcessor:
 
 def recommendation(detection: Detection, entry: Entry, defaults: Defaults) -> Recommendation:
     """The recommendation that an entry makes of a detection; the same detection gives the same one."""
-    target = _target(detection.entity)
+    target = _target(detection)
     ladder = [{"after_s": s.after // SECOND, "action": s.action} for s in entry.ladder]
     parameters = dict(entry.parameters) | ({"ladder": json.dumps(ladder)} if ladder else {})
     key = f"{detection.rule}|{entry.action}|{json.dumps(target, sort_keys=True)}"
@@ -102,9 +102,15 @@ def recommendation(detection: Detection, entry: Entry, defaults: Defaults) -> Re
     )
 
 
-def _target(entity: Mapping[str, str]) -> dict[str, str]:
-    identity = {name: entity[name] for name in IDENTITY if entity.get(name)}
-    return identity or dict(entity)
+def _target(detection: Detection) -> dict[str, str]:
+    """What the action is for: the labels that the rule names, else those that identify the subject."""
+    entity, wanted = detection.entity, detection.optimize.get("target")
+    by = wanted.get("by") if isinstance(wanted, Mapping) else None
+    for names in (by if isinstance(by, Sequence) else (), IDENTITY):
+        found = {str(name): entity[name] for name in names if entity.get(name)}
+        if found:
+            return found
+    return dict(entity)
 
 
 def _saving(detection: Detection, entry: Entry, defaults: Defaults) -> Saving:

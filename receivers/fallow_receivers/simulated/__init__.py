@@ -1,15 +1,14 @@
-"""A simulated GPU cluster with known truth, for demonstrations and tests; it says in its resource that it is simulated."""
+"""A simulated GPU cluster with known truth, for trying out and for measuring what the service finds.
 
-from fallow.component import Context, Factory
+As a component it feeds a pipeline of its own service; ``send`` exports the same telemetry to a service over gRPC.
+"""
+
+from fallow.component import Factory
 from fallow_receivers.simulated.cluster import Cluster, Span, Truth
-from fallow_receivers.simulated.config import SimulatedConfig
-from fallow_receivers.simulated.receiver import SimulatedReceiver, send
+from fallow_receivers.simulated.config import SimulatedReceiverConfig
+from fallow_receivers.simulated.receiver import SimulatedReceiver
+from fallow_receivers.simulated.sender import send
 
+FACTORY = Factory(type="simulated", config=SimulatedReceiverConfig, build=SimulatedReceiver)
 
-def _build(config: SimulatedConfig, context: Context) -> SimulatedReceiver:
-    return SimulatedReceiver(config)
-
-
-FACTORY = Factory(type="simulated", config=SimulatedConfig, build=_build)
-
-__all__ = ["FACTORY", "Cluster", "SimulatedConfig", "SimulatedReceiver", "Span", "Truth", "send"]
+__all__ = ["FACTORY", "Cluster", "SimulatedReceiver", "SimulatedReceiverConfig", "Span", "Truth", "send"]

@@ -153,8 +153,8 @@ class NodeTelemetry:
     def _record(self, second: float, job: Job, text: str, event: str) -> LogRecord:
         time = self._origin + ns(second)
         ended = {"state": job.plan.state} if event == semconv.JOB_END else {}
-        wrong = not event and job.plan.facts
-        severity = SeverityNumber.SEVERITY_NUMBER_ERROR if wrong else SeverityNumber.SEVERITY_NUMBER_INFO
+        last_words = not event and job.plan.retries > 0
+        severity = SeverityNumber.SEVERITY_NUMBER_ERROR if last_words else SeverityNumber.SEVERITY_NUMBER_INFO
         return LogRecord(
             time_unix_nano=time,
             observed_time_unix_nano=time,

@@ -1,165 +1,111 @@
-"""The simulated cluster as a receiver, and as a client of another service."""
+"""The receiver: the simulated nodes' requests, on the real clock or a faster one."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
-import grpc
-import grpc.aio as aio
-
-from fallow.batch import Batch, OtlpKind, OtlpRequest
-from fallow.component import Consume
+from fallow.batch import Batch, OtlpRequest
+from fallow.component import Consume, Context
 from fallow.errors import PermanentError, TransientError
-from fallow.units import SECOND
 from fallow_receivers.simulated.cluster import Cluster, Truth
-from fallow_receivers.simulated.config import SimulatedConfig
+from fallow_receivers.simulated.config import SimulatedReceiverConfig, unix_ns
 from fallow_receivers.simulated.encode import NodeTelemetry
 
 logger = logging.getLogger(__name__)
 
-METHODS: dict[OtlpKind, str] = {
-    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-    "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-}
-_RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
-_LONGEST_WAIT_S = 2.0
-_KEPT_S = 3600.0
-"""What ended longer ago is forgotten."""
-
-Take = Callable[[OtlpRequest], Awaitable[object]]
-
-
-class Simulation:
-    """A cluster and its clock; ``origin`` is the Unix ns of second 0."""
-
-    def __init__(self, cluster: Cluster, interval_s: float, origin: int) -> None:
-        self.cluster = cluster
-        self._interval = interval_s
-        self._nodes = [NodeTelemetry(cluster, node, origin) for node in range(cluster.nodes)]
-        self._step = 0
-
-    @property
-    def second(self) -> float:
-        """How far it has come, in simulated seconds."""
-        return self._step * self._interval
-
-    async def step(self, take: Take) -> None:
-        """Send the next sample of every node: nodes at once, what one node says in its order."""
-        before = self.second
-        self._step += 1
-
-        async def one(node: NodeTelemetry) -> None:
-            for request in node.requests(before, self.second):
-                await take(request)
-
-        await asyncio.gather(*(one(node) for node in self._nodes))
-
-    async def run(self, take: Take, speed: float, until_s: float | None) -> None:
-        """Step until a simulated second, ``speed`` simulated seconds in a second at most."""
-        began = time.monotonic() - self.second / speed
-        while until_s is None or self.second + self._interval <= until_s:
-            await self.step(take)
-            # Also gives way to others where it is behind its clock.
-            await asyncio.sleep(max(0.0, began + self.second / speed - time.monotonic()))
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
 class SimulatedReceiver:
-    """Telemetry of a cluster that does not exist, handed to the pipeline."""
+    """Sends what a simulated cluster's agents would; ``origin`` is its second 0 in Unix ns, 0 before the start."""
 
-    def __init__(self, config: SimulatedConfig) -> None:
+    def __init__(self, config: SimulatedReceiverConfig, context: Context) -> None:
         self._config = config
+        self._labels = {"receiver": context.id}
+        self._cluster = Cluster(config.seed, config.nodes, config.gpus_per_node)
         self._task: asyncio.Task[None] | None = None
+        self._second = 0.0
+        self.origin = 0
+        self._accepted = context.meter.create_counter(
+            "fallow_receiver_accepted_requests", unit="{request}", description="Requests that the pipeline took."
+        )
+        self._refused = context.meter.create_counter(
+            "fallow_receiver_refused_requests", unit="{request}", description="Requests that the pipeline refused."
+        )
 
     async def start(self, consume: Consume) -> None:
-        c = self._config
-        origin = time.time_ns() if c.start is None else c.start
-        simulation = Simulation(Cluster(c.seed, c.nodes, c.gpus_per_node), c.interval / SECOND, origin)
-
-        async def take(request: OtlpRequest) -> None:
-            await _until_taken(lambda: consume(Batch(request=request, arrival=time.time_ns())))
-
-        until = None if c.duration is None else c.duration / SECOND
-        self._task = asyncio.create_task(self._run(simulation, take, until))
+        """Begin to send."""
+        self.origin = time.time_ns() if self._config.start == "now" else unix_ns(self._config.start)
+        self._task = asyncio.create_task(self._run(consume), name="simulated cluster")
 
     async def shutdown(self) -> None:
+        """Stop, in the middle of a step if need be: what a node sends next is simply not sent."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def finished(self) -> None:
+        """Wait until the configured duration is over."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+            await self._task
 
-    async def _run(self, simulation: Simulation, take: Take, until: float | None) -> None:
-        while until is None or simulation.second < until:
-            stop = simulation.second + _KEPT_S
-            await simulation.run(take, self._config.speed, stop if until is None else min(stop, until))
-            simulation.cluster.forget(simulation.second - _KEPT_S)
-            if until is not None and simulation.second + self._config.interval / SECOND > until:
-                return
+    def truth(self) -> Truth:
+        """What is truly there in what was sent so far; of long runs only jobs of the last steps are remembered."""
+        return self._cluster.truth(self._second, self.origin)
 
+    async def _run(self, consume: Consume) -> None:
+        nodes = [NodeTelemetry(self._cluster, node, self.origin) for node in range(self._config.nodes)]
+        began = time.monotonic()
+        for after, second in self._steps():
+            await asyncio.sleep(max(0.0, began + second / self._config.speed - time.monotonic()))
+            for node in nodes:
+                for request in node.requests(after, second):
+                    await self._give(consume, request)
+            self._second = second
+            if self._config.duration is None:  # for ever: memory must not grow
+                self._cluster.forget(after)
+        logger.info("The simulation is over.", extra={"seconds": self._second})
 
-async def _until_taken(attempt: Callable[[], Awaitable[object]]) -> None:
-    """Try until it is taken; what is refused for good is left out, and said."""
-    wait = 0.05
-    while True:
+    def _steps(self) -> Iterator[tuple[float, float]]:
+        """(the step before, the step), s."""
+        interval, duration = self._config.interval, self._config.duration
+        at = 0
+        while duration is None or at <= duration:
+            yield (at - interval) / 1e9, at / 1e9
+            at += interval
+
+    async def _give(self, consume: Consume, request: OtlpRequest) -> None:
+        async def once() -> bytes:
+            return await consume(Batch(request=request, arrival=time.time_ns()))
+
+        labels = self._labels | {"signal": request.kind}
         try:
-            await attempt()
-        except TransientError as error:
-            await asyncio.sleep(error.retry_after_s or wait)
-            wait = min(2 * wait, _LONGEST_WAIT_S)
+            await patiently(once)
         except PermanentError as error:
-            logger.warning("A simulated request was refused.", extra={"reason": str(error)})
-            return
+            self._refused.add(1, labels)
+            logger.warning("The pipeline refused a request.", extra={"signal": request.kind, "error": str(error)})
         else:
-            return
+            self._accepted.add(1, labels)
 
 
-async def send(
-    endpoint: str,
-    *,
-    seed: int,
-    nodes: int,
-    gpus_per_node: int,
-    duration_s: float,
-    wall_s: float,
-    interval_s: float = 15.0,
-    start_ns: int | None = None,
-) -> Truth:
-    """Send a simulated cluster's telemetry to an OTLP/gRPC service.
-
-    Args:
-        endpoint: host:port.
-        duration_s: simulated time, in s; it takes about ``wall_s`` seconds.
-        start_ns: Unix ns of the simulated second 0; left out: so that it ends about now.
-
-    Returns:
-        What was truly wrong, when and where.
+async def patiently(send: Callable[[], Awaitable[bytes]], limit_s: float | None = None) -> bytes:
+    """What ``send`` gives, however often it has to be tried.
 
     Raises:
-        TransientError: the service refuses for good, or does not answer for a minute.
+        TransientError: it failed for longer than ``limit_s``.
+        PermanentError: as ``send`` raised it.
     """
-    origin = time.time_ns() - int(duration_s * SECOND) if start_ns is None else start_ns
-    simulation = Simulation(Cluster(seed, nodes, gpus_per_node), interval_s, origin)
-    async with aio.insecure_channel(endpoint) as channel:
-        calls = {kind: channel.unary_unary(method, None, None) for kind, method in METHODS.items()}
-
-        async def take(request: OtlpRequest) -> None:
-            await _call(calls[request.kind], request.body, endpoint)
-
-        await simulation.run(take, duration_s / wall_s, duration_s)
-    return simulation.cluster.truth(duration_s, origin)
-
-
-async def _call(call: Callable[..., Awaitable[object]], body: bytes, endpoint: str) -> None:
-    wait, until = 0.05, time.monotonic() + 60
+    pause, began = FIRST_PAUSE_S, time.monotonic()
     while True:
         try:
-            await call(body, timeout=30, wait_for_ready=True)
-        except aio.AioRpcError as error:
-            if error.code() not in _RETRIED or time.monotonic() > until:
-                raise TransientError(f"{endpoint} does not take telemetry: {error.details()}") from error
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, _LONGEST_WAIT_S)
-        else:
-            return
+            return await send()
+        except TransientError as error:
+            wait = pause if error.retry_after_s is None else error.retry_after_s
+            if limit_s is not None and time.monotonic() + wait - began > limit_s:
+                raise
+        await asyncio.sleep(wait)
+        pause = min(2 * pause, LONGEST_PAUSE_S)

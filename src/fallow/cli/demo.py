@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
-from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from fallow.batch import Batch
-from fallow.cli.output import log_to_stderr, moment, out, subject
+from fallow import semconv
+from fallow.batch import Batch, LogBatch
+from fallow.cli.output import log_to_stderr, moment, out
 from fallow.cli.replay import by_rule
 from fallow.config import parse_config
+from fallow.entity import subject
 from fallow.model import Detection, Recommendation
 from fallow.registry import components
 from fallow.replay import Accounting, Summary
@@ -49,7 +52,17 @@ service:
       processors: [decode, normalise, cre, recommender]
       exporters: [recommendations, report]
 """
-ROWS = 9
+ROWS = 7
+INFO = 4
+"""Severity of what is only recorded; it stays out of the live table."""
+
+
+@dataclass(slots=True)
+class _Job:
+    name: str
+    user: str
+    start: int
+    end: int = 0
 
 
 class _Screen:
@@ -59,7 +72,7 @@ class _Screen:
         self.accounting = Accounting()
         self.detections: dict[str, Detection] = {}
         self.recommendations: dict[str, Recommendation] = {}
-        self.jobs: Counter[str] = Counter()
+        self.jobs: dict[str, _Job] = {}
         self._simulated_ns = simulated_ns
         self._started = time.monotonic()
         self._first = self._now = 0
@@ -69,13 +82,27 @@ class _Screen:
         if batch.metrics is not None and len(batch.metrics):
             self._now = max(self._now, int(batch.metrics.time.max()))
             self._first = self._first or self._now
+        if batch.logs is not None:
+            self._hear(batch.logs)
         for found in batch.detections:
             self.detections[found.id] = found
         for made in batch.recommendations:
             self.recommendations[made.id] = made
 
+    def _hear(self, logs: LogBatch) -> None:
+        for i, event in enumerate(logs.event_name):
+            if event not in (semconv.JOB_START, semconv.JOB_END):
+                continue
+            labels = logs.attributes(i)
+            id, at = labels.get(semconv.JOB_ID, ""), int(logs.time[i])
+            job = _Job(labels.get(semconv.JOB_NAME, ""), labels.get(semconv.USER_NAME, ""), at)
+            if event == semconv.JOB_START:
+                self.jobs[id] = job
+            else:
+                self.jobs.setdefault(id, job).end = at
+
     def __rich__(self) -> Group:
-        return Group(self._head(), self._found(), self._suggested())
+        return Group(self._head(), self._running(), self._found(), self._suggested())
 
     def _head(self) -> Panel:
         summary = self.accounting.summary()
@@ -83,7 +110,7 @@ class _Screen:
         share = min(1.0, (self._now - self._first) / self._simulated_ns) if self._simulated_ns else 0.0
         text = Text.assemble(
             ("Simulated cluster  ", "bold"),
-            f"{moment(self._now) if self._now else 'starting'} UTC, ",
+            f"{moment(self._now)} UTC, " if self._now else "starting; the very first run compiles its kernels, ",
             f"{duration_text(self._now - self._first)} of telemetry in {elapsed:.0f} s ({share:.0%})\n",
             f"{summary.entities} GPUs, {summary.samples:,} samples, {summary.events:,} events   ",
             (f"{summary.gpu_seconds_observed / 3600:.0f} GPU-hours observed, ", ""),
@@ -91,26 +118,44 @@ class _Screen:
         )
         return Panel(text, border_style="green")
 
+    def _running(self) -> Table:
+        jobs = sorted(self.jobs.copy().items(), key=lambda item: item[1].start)
+        running = [entry for entry in jobs if not entry[1].end]
+        table = _table(f"Jobs: {len(running)} running, {len(jobs) - len(running)} ended; the newest")
+        for name in ("job", "name", "user", "started (UTC)"):
+            table.add_column(name, no_wrap=True)
+        for id, job in running[-ROWS:]:
+            table.add_row(id, job.name, job.user, moment(job.start))
+        return table
+
     def _found(self) -> Table:
-        table = Table(
-            "since (UTC)", "rule", "what", "where", "state", title="Detections", title_justify="left", expand=True
-        )
-        newest = sorted(self.detections.values(), key=lambda d: d.time)[-ROWS:]
-        for d in newest:
+        found = [d for d in self.detections.copy().values() if d.severity < INFO]
+        table = _table(f"Detections: {len(found)}; the newest")
+        for name in ("decided (UTC)", "rule", "what", "where"):
+            table.add_column(name, no_wrap=True, overflow="ellipsis")
+        table.add_column("state", no_wrap=True, min_width=8)
+        for d in sorted(found, key=lambda d: d.time)[-ROWS:]:
             style = {"fired": "yellow", "unknown": "dim"}.get(d.state, "")
             table.add_row(moment(d.time), d.rule, d.title, subject(d.entity), d.state, style=style)
         return table
 
     def _suggested(self) -> Table:
-        title = "Recommendations"
-        table = Table(
-            "action", "tier", "target", "saves (GPU-hours)", "cost", title=title, title_justify="left", expand=True
-        )
-        for r in sorted(self.recommendations.values(), key=lambda r: r.created)[-ROWS:]:
+        made = self.recommendations.copy().values()
+        table = _table(f"Recommendations: {len(made)}; the newest")
+        for name in ("action", "tier", "rule", "target"):
+            table.add_column(name, no_wrap=True, overflow="ellipsis")
+        table.add_column("saves, GPU-hours", justify="right", no_wrap=True)
+        table.add_column("cost", justify="right", no_wrap=True)
+        for r in sorted(made, key=lambda r: r.created)[-ROWS:]:
             s = r.saving
-            hours = f"{s.gpu_seconds / 3600:.1f}  ({s.low / 3600:.1f}–{s.high / 3600:.1f})"
-            table.add_row(r.action.kind, r.tier, subject(r.target), hours, f"{s.cost:.2f} {s.currency}")
+            hours = f"{s.gpu_seconds / 3600:.1f}  ({s.low / 3600:.1f}–{s.high / 3600:.1f})" if s.gpu_seconds else "–"
+            cost = f"{s.cost:.2f} {s.currency}" if s.gpu_seconds else "–"
+            table.add_row(r.action.kind, r.tier, r.rule, subject(r.target), hours, cost)
         return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", expand=True, box=SIMPLE_HEAD)
 
 
 def demo(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
@@ -39,23 +39,6 @@ def json_sink(path: str) -> Generator[IO[str]]:
 def moment(unix_ns: int) -> str:
     """A time for people, UTC to the second."""
     return datetime.fromtimestamp(unix_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def subject(entity: Mapping[str, str]) -> str:
-    """An entity for people: its identifying attributes, most specific last, without their names."""
-    order = (
-        "host.name",
-        "k8s.namespace.name",
-        "k8s.pod.name",
-        "fallow.job.id",
-        "container.id",
-        "fallow.gpu.index",
-        "hw.id",
-    )
-    shown = [entity[name] for name in order if entity.get(name)]
-    if "fallow.gpu.index" in entity and "hw.id" in entity and len(shown) > 1:
-        shown.remove(entity["hw.id"])
-    return " / ".join(dict.fromkeys(shown)) or ", ".join(f"{k}={v}" for k, v in entity.items()) or "everything"
 
 
 class _Lines(logging.Formatter):

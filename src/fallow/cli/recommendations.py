@@ -13,7 +13,8 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from rich.table import Table
 
-from fallow.cli.output import err, fail, moment, out, subject
+from fallow.cli.output import err, fail, moment, out
+from fallow.entity import subject
 from fallow.recommend.v1 import recommend_pb2 as pb
 from fallow.recommend.v1.recommend_pb2_grpc import RecommendationServiceStub
 

@@ -15,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fallow.batch import Batch
-from fallow.cli.output import err, json_sink, moment, out, subject
+from fallow.cli.output import err, json_sink, moment, out
 from fallow.component import Context
+from fallow.entity import subject
 from fallow.errors import DocumentError, Problem
 from fallow.model import Detection, Recommendation
 from fallow.registry import factory

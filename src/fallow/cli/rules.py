@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from fallow.cli.output import fail, moment, out, subject
+from fallow.cli.output import fail, moment, out
+from fallow.entity import subject
 from fallow.errors import DocumentError, NotFound, Problem
 from fallow.registry import components
 from fallow.testing.rules import RULE, Sample, check_rule_folder

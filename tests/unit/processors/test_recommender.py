@@ -160,3 +160,12 @@ def test_nothing_beyond_the_horizon_is_claimed() -> None:
     found: Any = remaining_idle(86_400, 600)
     assert found.expected <= 600
     assert found.high == 600
+
+
+def test_the_target_is_what_the_rule_names(tmp_path: Path) -> None:
+    entity = {"host.name": "n1", "fallow.job.id": "7", "fallow.job.name": "train", "fallow.user.name": "ada"}
+    by = {"kind": "job", "by": ["fallow.user.name", "fallow.job.name", "k8s.pod.name"]}
+    (one,) = made(tmp_path, None, a_detection(entity=entity, optimize={"target": by}))
+    assert one.target == {"fallow.user.name": "ada", "fallow.job.name": "train"}
+    (other,) = made(tmp_path, None, a_detection(entity=entity))
+    assert other.target == {"host.name": "n1", "fallow.job.id": "7"}

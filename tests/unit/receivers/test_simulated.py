@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -13,8 +14,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from fallow import semconv
 from fallow.batch import Batch, OtlpRequest
 from fallow.errors import TransientError
+from fallow.testing.components import context
 from fallow.units import SECOND
-from fallow_receivers.simulated import Cluster, SimulatedConfig, SimulatedReceiver, send
+from fallow_receivers.simulated import Cluster, SimulatedReceiver, SimulatedReceiverConfig, send
 from fallow_receivers.simulated.encode import SIMULATED, NodeTelemetry
 from fallow_receivers.simulated.profiles import HOUR
 from helpers.otlp_server import Sink, receiving
@@ -105,21 +107,21 @@ def test_the_receiver_hands_on_until_its_time_is_over_and_tries_again() -> None:
         taken.append(batch.request)
         return b""
 
-    config = SimulatedConfig.model_validate(
+    config = SimulatedReceiverConfig.model_validate(
         {
             "nodes": 2,
             "gpus_per_node": 2,
             "interval": "30s",
-            "speed": 1e9,
+            "speed": 1e5,
             "duration": "10m",
             "start": "2026-01-05T08:00:00Z",
         }
     )
 
     async def run() -> None:
-        receiver = SimulatedReceiver(config)
+        receiver = SimulatedReceiver(config, context("simulated", Path()))
         await receiver.start(consume)
-        while sum(r.kind == "metrics" for r in taken) < 40:
+        while sum(r.kind == "metrics" for r in taken) < 42:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         await receiver.shutdown()
@@ -127,13 +129,13 @@ def test_the_receiver_hands_on_until_its_time_is_over_and_tries_again() -> None:
     asyncio.run(asyncio.wait_for(run(), 20))
     bodies = [ExportMetricsServiceRequest.FromString(r.body) for r in taken if r.kind == "metrics"]
     times = {b.resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points[0].time_unix_nano for b in bodies}
-    assert len(bodies) == 40
-    assert (min(times), max(times)) == (ORIGIN + 30 * SECOND, ORIGIN + 600 * SECOND)
+    assert len(bodies) == 42
+    assert (min(times), max(times)) == (ORIGIN, ORIGIN + 600 * SECOND)
 
 
 def test_a_start_that_is_no_time_is_refused() -> None:
     with pytest.raises(ValueError, match="2026-01-05T08:00:00Z"):
-        SimulatedConfig.model_validate({"start": "yesterday"})
+        SimulatedReceiverConfig.model_validate({"start": "yesterday"})
 
 
 def test_it_sends_to_a_service_and_says_what_was_true() -> None:
@@ -152,5 +154,5 @@ def test_it_sends_to_a_service_and_says_what_was_true() -> None:
             return len(truth), sum(kind == "metrics" for kind in sink.kinds)
 
     facts, requests = asyncio.run(run())
-    assert requests == 2 * 120
+    assert requests == 2 * 121
     assert facts >= 1

@@ -1,0 +1,36 @@
+"""Entities in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fallow.semconv import (
+    CONTAINER_ID,
+    GPU_INDEX,
+    HOST_NAME,
+    HW_ID,
+    JOB_ID,
+    JOB_NAME,
+    K8S_NAMESPACE_NAME,
+    K8S_POD_NAME,
+    USER_NAME,
+)
+
+_ORDER = (HOST_NAME, K8S_NAMESPACE_NAME, K8S_POD_NAME, USER_NAME, JOB_NAME, JOB_ID, CONTAINER_ID, GPU_INDEX, HW_ID)
+
+
+def subject(entity: Mapping[str, str]) -> str:
+    """An entity for people: the values that identify it, the most specific last.
+
+    >>> subject({"hw.id": "GPU-5f", "fallow.gpu.index": "3", "host.name": "n1"})
+    'n1 / GPU 3'
+    """
+    shown = {name: entity[name] for name in _ORDER if entity.get(name)}
+    if JOB_ID in shown:
+        shown.pop(USER_NAME, None)
+    if GPU_INDEX in shown and len(shown) > 1:
+        # On a host, a job's GPU, the index says more than the UUID.
+        shown[GPU_INDEX] = f"GPU {shown[GPU_INDEX]}"
+        shown.pop(HW_ID, None)
+    rest = ", ".join(f"{name}={value}" for name, value in sorted(entity.items()))
+    return " / ".join(dict.fromkeys(shown.values())) or rest or "everything"
