@@ -38,7 +38,7 @@ WARM_UP: Final = HOUR / 2  # an empty cluster is filled in this time
 LOAD: Final = 0.85  # share of the GPUs that arrivals would keep busy
 GPU_HOURS: Final = 6.0  # what a job takes on average
 REPEATED: Final[Mapping[Pattern, int]] = {"P32": 3, "P36": 2}
-"""Patterns that a failure is only from this run on: failing once is no pattern."""
+"""Patterns that a failure alone is not: how many runs have to fail each time."""
 
 _ARRIVAL, _DECK, _JOB, _GPU = range(4)  # what chance is for: each has numbers of its own
 _MORE: Final[tuple[tuple[Kind, int], ...]] = ((serving, 1), (serving, 1), (batch, 1))
@@ -93,7 +93,7 @@ class Job:
 
     def facts(self) -> Iterator[Fact]:
         """What is truly there, in seconds of the job."""
-        return (fact for fact in self.plan.facts if self.run >= REPEATED.get(fact.pattern, 1))
+        return (fact for fact in self.plan.facts if self.run % REPEATED.get(fact.pattern, 1) == 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,13 +40,14 @@ class SimulatedReceiver:
         """Begin to send."""
         self.origin = time.time_ns() if self._config.start == "now" else unix_ns(self._config.start)
         self._task = asyncio.create_task(self._run(consume), name="simulated cluster")
+        self._task.add_done_callback(_say_why)
 
     async def shutdown(self) -> None:
         """Stop, in the middle of a step if need be: what a node sends next is simply not sent."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.wait([task])
 
     async def finished(self) -> None:
         """Wait until the configured duration is over."""
@@ -90,6 +91,11 @@ class SimulatedReceiver:
             logger.warning("The pipeline refused a request.", extra={"signal": request.kind, "error": str(error)})
         else:
             self._accepted.add(1, labels)
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("The simulation broke off.", exc_info=error)
 
 
 async def patiently(send: Callable[[], Awaitable[bytes]], limit_s: float | None = None) -> bytes:

@@ -64,7 +64,9 @@ async def send(
     began = time.monotonic()
     async with grpc.aio.insecure_channel(endpoint, options=_OPTIONS) as channel:
         # None leaves the bytes alone; the stubs of grpc want both named.
-        stubs = {kind: channel.unary_unary(method, None, None) for kind, method in METHODS.items()}
+        stubs: dict[OtlpKind, Callable[..., Any]] = {
+            kind: channel.unary_unary(method, None, None) for kind, method in METHODS.items()
+        }
         for step in range(steps + 1):
             await asyncio.sleep(max(0.0, began + wall_s * step / max(1, steps) - time.monotonic()))
             at = step * interval_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+RULES = Path(__file__).parents[3] / "rules"
 CONFIG = """\
 receivers:
   otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{port}"}}}}}}
@@ -91,11 +93,112 @@ def test_a_valid_file(tmp_path: Path) -> None:
     assert fallow("validate", str(tmp_path / "x.yaml")) == (0, f"{tmp_path}/x.yaml: ok\n", "")
 
 
+def test_replay_of_what_is_not_there() -> None:
+    code, _, said = fallow("replay", "no/such.jsonl")
+    assert (code, said) == (2, "fallow: no/such.jsonl: no such file\n")
+
+
+def test_replay_of_a_table_without_a_mapping(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("t,v\n1,2\n")
+    code, _, said = fallow("replay", str(tmp_path / "x.csv"))
+    assert code == 2
+    assert said.startswith(f"fallow: {tmp_path}/x.csv: needs a mapping file (--map)")
+
+
+def test_replay_with_a_mapping_that_names_no_column(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("t,v\n1,2\n")
+    entry = "{match: x.csv, time: {column: t, unit: s}, entity: {host.name: host}, signals: {hw.power: {column: v}}}"
+    (tmp_path / "map.yaml").write_text(f"files:\n  - {entry}\n")
+    code, _, said = fallow("replay", str(tmp_path / "x.csv"), "--map", str(tmp_path / "map.yaml"))
+    assert code == 2
+    assert "host" in said
+    assert "t, v" in said
+    assert said.count("\n") == 1
+
+
+def test_replay_of_a_broken_line(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"resourceMetrics":[]}\n{"resourceMetrics":[}\n')
+    code, _, said = fallow("replay", str(tmp_path / "x.jsonl"))
+    assert code == 2
+    assert said.startswith(f"fallow: {tmp_path}/x.jsonl:2: ")
+
+
+def test_replay_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"resourceMetrics":[]}\n')
+    code, _, said = fallow("replay", str(tmp_path / "x.jsonl"), "--json", str(tmp_path / "no" / "out.jsonl"))
+    assert (code, said) == (2, f"fallow: {tmp_path}/no/out.jsonl: No such file or directory\n")
+
+
+def test_replay_writes_json_lines_and_a_report(tmp_path: Path) -> None:
+    sample = str(RULES / "cre-2026-9003" / "test.otlp.jsonl")
+    report = tmp_path / "report.html"
+    code, out, said = fallow("replay", sample, "--json", "-", "--report", str(report))
+    assert (code, said) == (0, "")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["state"] for line in lines if line.get("rule") == "CRE-2026-9003"] == ["fired", "open"]
+    assert lines[-1]["type"] == "summary"
+    assert all(next(iter(line)) == "type" for line in lines)
+    assert report.read_text().startswith("<!doctype html>")
+    code, out, _ = fallow("replay", sample)
+    assert code == 0
+    assert "GPU memory held without compute" in out
+
+
+def test_a_rule_that_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "rule.yaml").write_text(
+        (RULES / "cre-2026-9004" / "rule.yaml").read_text().replace("== 0 and", "=== 0 and")
+    )
+    code, _, said = fallow("rules", "check", str(tmp_path))
+    assert code == 1
+    assert said.startswith(f"fallow: {tmp_path}/rule.yaml:")
+    assert "not valid PromQL" in said
+    assert said.count("\n") == 1
+    code, out, _ = fallow("rules", "check", str(tmp_path), "--json")
+    assert code == 1
+    problem = json.loads(out.splitlines()[0])
+    assert (problem["type"], problem["kind"], problem["line"] > 0, problem["column"] > 0) == (
+        "problem",
+        "Promql",
+        True,
+        True,
+    )
+
+
+def test_rules_that_are_right() -> None:
+    code, out, _ = fallow("rules", "check", str(RULES))
+    assert (code, out) == (0, "11 rules: ok\n")
+    code, out, _ = fallow("rules", "test", str(RULES / "cre-2026-9061"), "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["type"], found["samples"], found["passed"]) == ("rule", 5, 5)
+
+
+def test_a_sample_that_should_not_fire(tmp_path: Path) -> None:
+    for file in (RULES / "cre-2026-9061").iterdir():
+        (tmp_path / file.name.replace("test.", "test-fp-fires.")).write_bytes(file.read_bytes())
+    (tmp_path / "test.otlp.jsonl").write_bytes((tmp_path / "test-fp-low.otlp.jsonl").read_bytes())
+    code, _, said = fallow("rules", "test", str(tmp_path))
+    assert code == 1
+    assert f"{tmp_path}/test-fp-fires.otlp.jsonl: should fire not at all, fired 1 times: fired at " in said
+    assert f"{tmp_path}/test.otlp.jsonl: should fire exactly once, fired 0 times" in said
+
+
+def test_a_configuration_with_a_rule_that_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "rule.yaml").write_text("rules:\n  - cre: {id: CRE-1}\n    rule: {set: {match: [x]}}\n")
+    config = CONFIG.format(port=0).replace("exporters:", "processors:\n  cre: {rules: [rule.yaml]}\nexporters:", 1)
+    (tmp_path / "x.yaml").write_text(config.replace("receivers: [otlp],", "receivers: [otlp], processors: [cre],"))
+    code, _, said = fallow("validate", str(tmp_path / "x.yaml"))
+    assert code == 2
+    assert said.startswith(f"fallow: {tmp_path}/rule.yaml:3: ")
+    assert "event.source is required" in said
+
+
 @pytest.mark.parametrize(
     "verb",
     [
         (),
-        *[(v,) for v in ("run", "validate", "components", "recommendations")],
+        *[(v,) for v in ("run", "validate", "components", "demo", "replay", "recommendations", "rules")],
+        *[("rules", v) for v in ("check", "test")],
         *[("recommendations", v) for v in ("list", "show", "watch", "approve", "dismiss", "outcome")],
     ],
     ids=" ".join,
@@ -104,4 +207,4 @@ def test_every_verb_has_help_with_an_example(verb: tuple[str, ...]) -> None:
     code, said, _ = fallow(*verb, "--help")
     assert code == 0
     assert "Usage:" in said
-    assert "Example: fallow" in said or "Start with: fallow" in said or verb == ("recommendations",)
+    assert "Example: fallow" in said or "Start with: fallow" in said or verb in (("recommendations",), ("rules",))

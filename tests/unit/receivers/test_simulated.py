@@ -1,158 +1,509 @@
-"""The simulated cluster: the same for a seed, whole, and honest about what it is."""
+"""The simulated cluster: its schedule, what it sends, and the receiver and sender that send it."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import time
 from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, get_args
 
+import grpc
+import grpc.aio
 import pytest
+from helpers.otlp_server import Counters, Sink
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from pydantic import ValidationError
 
 from fallow import semconv
-from fallow.batch import Batch, OtlpRequest
-from fallow.errors import TransientError
-from fallow.testing.components import context
-from fallow.units import SECOND
-from fallow_receivers.simulated import Cluster, SimulatedReceiver, SimulatedReceiverConfig, send
-from fallow_receivers.simulated.encode import SIMULATED, NodeTelemetry
-from fallow_receivers.simulated.profiles import HOUR
-from helpers.otlp_server import Sink, receiving
+from fallow.batch import Batch, OtlpKind, OtlpRequest
+from fallow.component import Processor
+from fallow.errors import PermanentError, TransientError
+from fallow.registry import factory
+from fallow.series import SeriesTable
+from fallow.testing.components import check_component, context
+from fallow_receivers.simulated import (
+    FACTORY,
+    Cluster,
+    SimulatedReceiver,
+    SimulatedReceiverConfig,
+    Truth,
+    send,
+)
+from fallow_receivers.simulated.cluster import Job, Slot, ns
+from fallow_receivers.simulated.encode import NodeTelemetry
+from fallow_receivers.simulated.profiles import HOUR, MINUTE, Pattern
+from fallow_receivers.simulated.sender import METHODS
 
-ORIGIN = 1_767_600_000 * SECOND
-PATTERNS = {"P01", "P02", "P03", "P05", "P07", "P12", "P13", "P32", "P36", "P61"}
+ORIGIN = 1_767_600_000 * 10**9
+SIX_HOURS = 6 * HOUR
+SEEDS = (1, 2, 7)
+
+Key = tuple[str, tuple[tuple[str, str], ...], int]
+"""Metric, labels, time."""
 
 
-def telemetry(seed: int, node: int, seconds: list[float]) -> list[bytes]:
-    source = NodeTelemetry(Cluster(seed, 4, 8), node, ORIGIN)
-    return [source.metrics(second) for second in seconds]
+def sent(cluster: Cluster, step: float, until: float) -> Iterator[OtlpRequest]:
+    """Everything that all nodes send, in order."""
+    nodes = [NodeTelemetry(cluster, node, ORIGIN) for node in range(cluster.nodes)]
+    for k in range(int(until // step) + 1):
+        for node in nodes:
+            yield from node.requests((k - 1) * step, k * step)
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_was_asked_before() -> None:
-    seconds = [900.0, 4500.0, 9000.0]
-    every = telemetry(1, 0, [float(s) for s in range(0, 9001, 300)])
-    assert telemetry(1, 0, seconds) == [every[s] for s in (3, 15, 30)]
-    assert telemetry(2, 0, seconds) != telemetry(1, 0, seconds)
+def plain(attributes: Any) -> dict[str, str]:
+    found: list[KeyValue] = list(attributes)
+    return {a.key: a.value.string_value for a in found}
 
 
-def test_no_gpu_is_held_by_two_jobs() -> None:
-    cluster = Cluster(3, 4, 8)
-    held: dict[object, list[tuple[float, float]]] = defaultdict(list)
-    for job in cluster.started(8 * HOUR):
+def points(body: bytes) -> dict[Key, float]:
+    """Each point of a request."""
+    found: dict[Key, float] = {}
+    for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+        host = plain(resource.resource.attributes)
+        for metric in resource.scope_metrics[0].metrics:
+            for point in metric.gauge.data_points or metric.sum.data_points:
+                labels = tuple(sorted((host | plain(point.attributes)).items()))
+                found[metric.name, labels, point.time_unix_nano] = point.as_double
+    return found
+
+
+def records(requests: list[OtlpRequest]) -> list[LogRecord]:
+    bodies = [ExportLogsServiceRequest.FromString(r.body) for r in requests if r.kind == "logs"]
+    return [record for body in bodies for record in body.resource_logs[0].scope_logs[0].log_records]
+
+
+# -- the schedule ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_two_jobs_ever_share_a_gpu(seed: int) -> None:
+    held: dict[Slot, list[Job]] = defaultdict(list)
+    for job in Cluster(seed, 8, 8).started(2 * SIX_HOURS):
         for slot in job.slots:
-            held[slot].append((job.start, job.end))
-    assert sum(map(len, held.values())) > 40
-    for spans in held.values():
-        spans.sort()
-        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+            held[slot].append(job)
+    for jobs in held.values():
+        assert all(a.end <= b.start for a, b in zip(jobs, jobs[1:], strict=False))
+    assert len(held) == 64  # all of the cluster is used
+    assert all(0 <= s.node < 8 and 0 <= s.index < 8 for s in held)
 
 
-def test_every_pattern_is_there_within_six_hours() -> None:
-    truth = Cluster(1, 8, 8).truth(6 * HOUR, ORIGIN)
-    assert {span.pattern for span in truth} == PATTERNS
-    assert all(ORIGIN <= span.start < span.end <= ORIGIN + 6 * HOUR * SECOND for span in truth)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_pattern_occurs_within_six_hours(seed: int) -> None:
+    assert {span.pattern for span in Cluster(seed, 8, 8).truth(SIX_HOURS)} == set(get_args(Pattern))
 
 
-def test_a_gpu_has_a_job_exactly_while_one_holds_it() -> None:
-    cluster = Cluster(1, 4, 8)
-    source = NodeTelemetry(cluster, 0, ORIGIN)
-    for second in (600.0, 3600.0, 7200.0, 10_800.0):
-        request = ExportMetricsServiceRequest.FromString(source.metrics(second))
-        (resource,) = request.resource_metrics
-        named = {a.key: a.value.string_value for a in resource.resource.attributes}
-        assert named == {semconv.HOST_NAME: "sim-node-000", SIMULATED: "true"}
-        running = {
-            slot.index: job.id
-            for job in cluster.started(second)
-            if job.end > second
-            for slot in job.slots
-            if slot.node == 0
-        }
-        (utilization,) = (m for m in resource.scope_metrics[0].metrics if m.name == semconv.GPU_UTILIZATION)
-        assert len(utilization.gauge.data_points) == 8
-        for point in utilization.gauge.data_points:
-            labels = {a.key: a.value.string_value for a in point.attributes}
-            assert labels.get(semconv.JOB_ID) == running.get(int(labels[semconv.GPU_INDEX]))
-            assert point.time_unix_nano == ORIGIN + int(second * SECOND)
-            assert 0.0 <= point.as_double <= 1.0
+@pytest.mark.parametrize(("nodes", "gpus"), [(1, 1), (1, 8), (16, 2), (8, 8)])
+def test_the_truth_lies_within_jobs_and_names_their_gpus(nodes: int, gpus: int) -> None:
+    cluster = Cluster(3, nodes, gpus)
+    jobs = {job.id: job for job in cluster.started(SIX_HOURS)}
+    truth = cluster.truth(SIX_HOURS, ORIGIN)
+    assert truth
+    for span in truth:
+        job = jobs[span.labels[semconv.JOB_ID]]
+        assert ORIGIN + ns(job.start) <= span.start < span.end <= ORIGIN + ns(min(job.end, SIX_HOURS))
+        if semconv.HW_ID in span.labels:
+            assert span.labels[semconv.HW_ID] in {cluster.uuid(slot) for slot in job.slots}
 
 
-def test_jobs_say_when_they_start_and_end() -> None:
-    cluster = Cluster(1, 4, 8)
-    events: dict[str, list[str]] = defaultdict(list)
-    for node in range(4):
-        body = NodeTelemetry(cluster, node, ORIGIN).logs(-1.0, 5 * HOUR)
-        for resource in ExportLogsServiceRequest.FromString(body).resource_logs:
-            for record in resource.scope_logs[0].log_records:
-                labels = {a.key: a.value.string_value for a in record.attributes}
-                if record.event_name in (semconv.JOB_START, semconv.JOB_END):
-                    events[labels[semconv.JOB_ID]].append(record.event_name)
-    jobs = cluster.started(5 * HOUR)
-    assert set(events) == {job.id for job in jobs}
-    for job in jobs:
-        ended = [semconv.JOB_END] if job.end <= 5 * HOUR else []
-        assert events[job.id] == [semconv.JOB_START, *ended]
+def test_the_schedule_is_the_same_however_far_and_often_it_is_asked_for() -> None:
+    at_once, by_steps = Cluster(5, 4, 8), Cluster(5, 4, 8)
+    for second in range(0, int(SIX_HOURS), 97):
+        by_steps.started(second)
+
+    def told(cluster: Cluster) -> list[object]:
+        return [(j.id, j.name, j.user, j.run, j.start, j.end, j.slots) for j in cluster.started(SIX_HOURS)]
+
+    assert told(at_once) == told(by_steps)
+    assert told(at_once) != told(Cluster(6, 4, 8))
 
 
-def test_the_receiver_hands_on_until_its_time_is_over_and_tries_again() -> None:
-    taken: list[OtlpRequest] = []
-    refusals = [TransientError("busy", 0.01)]
+def test_what_fails_is_resubmitted_under_its_name() -> None:
+    runs: dict[tuple[str, str], list[Job]] = defaultdict(list)
+    for job in Cluster(1, 8, 8).started(SIX_HOURS):
+        if job.plan.retries:
+            runs[job.name, job.user].append(job)
+    assert runs
+    for jobs in runs.values():
+        assert [job.run for job in jobs] == list(range(1, len(jobs) + 1))
+        assert len({job.id for job in jobs}) == len(jobs)
+    assert max(map(len, runs.values())) == 5
+    failed = next(jobs for (name, _), jobs in runs.items() if name == "llm-too-large" and len(jobs) == 5)
+    # Failing once is no pattern: the third time is.
+    assert [[fact.pattern for fact in job.facts()] for job in failed] == [[], [], ["P32"], [], []]
 
-    async def consume(batch: Batch) -> bytes:
-        if refusals:
-            raise refusals.pop()
-        assert batch.request is not None
-        taken.append(batch.request)
-        return b""
 
-    config = SimulatedReceiverConfig.model_validate(
-        {
-            "nodes": 2,
-            "gpus_per_node": 2,
-            "interval": "30s",
-            "speed": 1e5,
-            "duration": "10m",
-            "start": "2026-01-05T08:00:00Z",
-        }
+def test_large_training_spans_nodes_and_nothing_else_does() -> None:
+    spread = [j for j in Cluster(1, 16, 2).started(SIX_HOURS) if len({s.node for s in j.slots}) > 1]
+    assert spread
+    assert all(job.name.startswith("pretrain") and not job.plan.facts for job in spread)
+
+
+def test_what_is_over_can_be_forgotten_without_changing_what_comes() -> None:
+    forgetful, whole = Cluster(1, 2, 8), Cluster(1, 2, 8)
+    for second in range(0, int(SIX_HOURS), 600):
+        forgetful.started(second)
+        forgetful.forget(second)
+    late = SIX_HOURS - 60
+    assert [j.id for j in forgetful.jobs(1, late, SIX_HOURS)] == [j.id for j in whole.jobs(1, late, SIX_HOURS)]
+    assert len(forgetful.started(SIX_HOURS)) < len(whole.started(SIX_HOURS))
+
+
+# -- what is sent ------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_sends_the_same_bytes() -> None:
+    first, second = (list(sent(Cluster(4, 2, 8), 60, HOUR)) for _ in range(2))
+    assert first == second
+    assert first != list(sent(Cluster(5, 2, 8), 60, HOUR))
+
+
+def test_what_is_sent_does_not_depend_on_the_step() -> None:
+    fine, coarse = (list(sent(Cluster(4, 2, 8), step, HOUR)) for step in (15, 60))
+    seen: dict[Key, float] = {}
+    for request in fine:
+        seen |= points(request.body) if request.kind == "metrics" else {}
+    expected: dict[Key, float] = {}
+    for request in coarse:
+        expected |= points(request.body) if request.kind == "metrics" else {}
+    assert expected.items() <= seen.items()
+    assert sorted(r.SerializeToString() for r in records(fine)) == sorted(
+        r.SerializeToString() for r in records(coarse)
     )
 
-    async def run() -> None:
-        receiver = SimulatedReceiver(config, context("simulated", Path()))
-        await receiver.start(consume)
-        while sum(r.kind == "metrics" for r in taken) < 42:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
-        await receiver.shutdown()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
-    bodies = [ExportMetricsServiceRequest.FromString(r.body) for r in taken if r.kind == "metrics"]
-    times = {b.resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points[0].time_unix_nano for b in bodies}
-    assert len(bodies) == 42
-    assert (min(times), max(times)) == (ORIGIN, ORIGIN + 600 * SECOND)
+def test_a_job_labels_its_gpus_exactly_while_it_holds_them() -> None:
+    cluster = Cluster(1, 2, 8)
+    checked = 0
+    for request in sent(cluster, 120, 2 * HOUR):
+        if request.kind != "metrics":
+            continue
+        for (name, labels, at), _ in points(request.body).items():
+            if name != semconv.GPU_UTILIZATION:
+                continue
+            said = dict(labels)
+            second = (at - ORIGIN) / 1e9
+            slot = Slot(int(said[semconv.HOST_NAME][-3:]), int(said[semconv.GPU_INDEX]))
+            assert said[semconv.HW_ID] == cluster.uuid(slot)
+            assert said["fallow.simulated"] == "true"
+            holder = [j.labels for j in cluster.started(second) if slot in j.slots and j.start <= second < j.end]
+            of_job = (semconv.JOB_ID, semconv.JOB_NAME, semconv.USER_NAME)
+            assert {k: said[k] for k in of_job if k in said} == (holder[0] if holder else {})
+            checked += 1
+    assert checked == 61 * 16
 
 
-def test_a_start_that_is_no_time_is_refused() -> None:
-    with pytest.raises(ValueError, match="2026-01-05T08:00:00Z"):
-        SimulatedReceiverConfig.model_validate({"start": "yesterday"})
+def test_the_scheduler_says_when_jobs_start_and_end_and_how() -> None:
+    cluster = Cluster(1, 8, 8)
+    said = records(list(sent(cluster, 300, 2 * HOUR)))
+    events = {
+        name: {plain(r.attributes)[semconv.JOB_ID]: r for r in said if r.event_name == name}
+        for name in (semconv.JOB_START, semconv.JOB_END)
+    }
+    jobs = cluster.started(2 * HOUR)
+    assert set(events[semconv.JOB_START]) == {job.id for job in jobs}
+    over = {job.id: job for job in jobs if job.end <= 2 * HOUR}
+    assert set(events[semconv.JOB_END]) == set(over)
+    for id, record in events[semconv.JOB_END].items():
+        assert plain(record.attributes)["state"] == over[id].plan.state
+        assert record.time_unix_nano == ORIGIN + ns(over[id].end)
 
 
-def test_it_sends_to_a_service_and_says_what_was_true() -> None:
-    async def run() -> tuple[int, int]:
+def test_a_job_killed_for_its_memory_is_named_in_its_last_words() -> None:
+    said = records(list(sent(Cluster(1, 8, 8), 300, HOUR)))
+    killed = [r for r in said if "oom_kill" in r.body.string_value]
+    assert killed
+    for record in killed:
+        labels = plain(record.attributes)
+        assert f"StepId={labels[semconv.JOB_ID]}.batch" in record.body.string_value
+        assert labels[semconv.USER_NAME]
+
+
+def test_requests_of_an_endpoint_are_a_cumulative_count() -> None:
+    counts: dict[object, list[float]] = defaultdict(list)
+    kinds = set[tuple[int, bool]]()
+    for request in sent(Cluster(1, 8, 8), 300, HOUR):
+        if request.kind != "metrics":
+            continue
+        for metric in ExportMetricsServiceRequest.FromString(request.body).resource_metrics[0].scope_metrics[0].metrics:
+            if metric.name == semconv.SERVING_REQUESTS:
+                kinds.add((metric.sum.aggregation_temporality, metric.sum.is_monotonic))
+                for point in metric.sum.data_points:
+                    assert point.start_time_unix_nano <= point.time_unix_nano
+                    counts[plain(point.attributes)[semconv.JOB_ID]].append(point.as_double)
+    assert kinds == {(2, True)}
+    assert len(counts) >= 4
+    assert all(values == sorted(values) for values in counts.values())
+    assert max(max(values) for values in counts.values()) > 1000
+
+
+@dataclass
+class Processors:
+    """The real way from requests to detections."""
+
+    series: SeriesTable = field(default_factory=SeriesTable)
+
+    def made(self, *types: str) -> list[Processor]:
+        return [self._one(type) for type in types]
+
+    def _one(self, type: str) -> Processor:
+        made = factory("processors", type)
+        one: Processor = made.build(made.config.model_validate({}), context(type, Path(), self.series))
+        return one
+
+
+def through(processors: list[Processor], request: OtlpRequest) -> Batch:
+    batch = Batch(request=request)
+    for processor in processors:
+        batch = processor.process(batch)
+    return batch
+
+
+def test_decode_and_normalise_take_all_of_it_as_signals() -> None:
+    table = Processors()
+    processors = table.made("decode", "normalise")
+    names = set[str]()
+    logs = 0
+    for request in sent(Cluster(1, 2, 8), 300, HOUR):
+        batch = through(processors, request)
+        assert not batch.dropped
+        if batch.metrics is not None:
+            keys = [table.series.key(int(series)) for series in batch.metrics.series]
+            names |= {key.name for key in keys}
+            assert all(semconv.SIGNALS[key.name] == key.unit for key in keys)
+            assert all(key.labels[semconv.HOST_NAME].startswith("sim-node-") for key in keys)
+        logs += len(batch.logs) if batch.logs is not None else 0
+    assert names == {
+        semconv.GPU_UTILIZATION,
+        semconv.GPU_MEMORY_USAGE,
+        semconv.GPU_MEMORY_LIMIT,
+        semconv.GPU_SM,
+        semconv.GPU_POWER,
+        semconv.SERVING_REQUESTS,
+    }
+    assert logs > 20
+
+
+def test_the_built_in_rules_find_every_pattern_and_nothing_else() -> None:
+    cluster, processors = Cluster(1, 8, 8), Processors().made("decode", "normalise", "cre")
+    found = set[str]()
+    truth: Truth = cluster.truth(SIX_HOURS, ORIGIN)
+    for request in sent(cluster, 60, SIX_HOURS):
+        for detection in through(processors, request).detections:
+            pattern = "P" + detection.rule[-2:]
+            # Rule 9004 is a count of this moment's idle GPUs, no pattern of a job.
+            if detection.state != "fired" or pattern == "P04":
+                continue
+            true = [
+                span
+                for span in truth
+                if span.pattern == pattern
+                and span.start <= detection.time <= span.end + ns(5 * MINUTE)
+                and all(detection.entity.get(k, v) == v for k, v in span.labels.items())
+            ]
+            assert true, (detection.rule, detection.entity)
+            found.add(pattern)
+    assert found == set(get_args(Pattern))
+
+
+# -- the receiver ------------------------------------------------------------------------------------------------------
+
+
+def test_the_receiver_keeps_the_contract(tmp_path: Path) -> None:
+    assert not [name for name, kept in check_component("receivers", "simulated", tmp_path) if not kept]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nodes": 0},
+        {"gpus_per_node": 17},
+        {"interval": "10ms"},
+        {"speed": 0},
+        {"start": "yesterday"},
+        {"start": "2026-01-05T08:00:00"},
+        {"duration": "0"},
+    ],
+    ids=str,
+)
+def test_settings_that_make_no_sense_are_refused(wrong: Mapping[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        SimulatedReceiverConfig.model_validate(wrong)
+
+
+SMALL = {
+    "nodes": 2,
+    "gpus_per_node": 2,
+    "speed": 100_000,
+    "start": "2026-01-05T08:00:00Z",
+    "duration": "30m",
+    "interval": "60s",
+}
+
+
+async def received(sink: Sink, counters: Counters, options: Mapping[str, object]) -> SimulatedReceiver:
+    config = SimulatedReceiverConfig.model_validate(options)
+    receiver = SimulatedReceiver(config, counters.context("simulated", Path()))
+    await receiver.start(sink.consume)
+    await receiver.finished()
+    await receiver.shutdown()
+    return receiver
+
+
+def test_it_sends_what_the_nodes_would_until_its_duration_is_over() -> None:
+    sink, counters = Sink(), Counters()
+    receiver = asyncio.run(received(sink, counters, SMALL))
+    assert receiver.origin == ORIGIN
+    expected = list(sent(Cluster(1, 2, 2), 60, HOUR / 2))
+    assert [b.request for b in sink.batches] == expected
+    assert all(b.arrival > 0 for b in sink.batches)
+    accepted = counters.values("fallow_receiver_accepted_requests")
+    assert accepted[("metrics",)] == 62
+    assert sum(accepted.values()) == len(expected)
+
+
+def test_it_tries_again_what_may_succeed_and_counts_what_will_not() -> None:
+    sink = Sink(answers=[TransientError("busy", 0.01), PermanentError("no")])
+    counters = Counters()
+    asyncio.run(received(sink, counters, SMALL | {"duration": "1s", "interval": "1s", "nodes": 1}))
+    assert sink.bodies[0] == sink.bodies[1]
+    assert sum(counters.values("fallow_receiver_refused_requests").values()) == 1
+    assert sum(counters.values("fallow_receiver_accepted_requests").values()) == len(sink.batches) - 2
+
+
+def test_its_clock_is_as_fast_as_it_is_told() -> None:
+    began = time.monotonic()
+    asyncio.run(received(Sink(), Counters(), SMALL | {"duration": "4m", "speed": 800}))
+    assert 0.29 <= time.monotonic() - began < 3
+
+
+def test_it_stops_when_told() -> None:
+    async def run() -> int:
         sink = Sink()
-        async with receiving(sink) as receiver:
-            truth = await send(
-                f"127.0.0.1:{receiver.grpc_port}",
-                seed=1,
-                nodes=2,
-                gpus_per_node=8,
-                duration_s=1800,
-                wall_s=0.5,
-                start_ns=ORIGIN,
-            )
-            return len(truth), sum(kind == "metrics" for kind in sink.kinds)
+        config = FACTORY.config.model_validate({"nodes": 1, "gpus_per_node": 1, "interval": "60s"})
+        receiver = SimulatedReceiver(config, context("simulated", Path()))  # type: ignore[arg-type]  # of this factory
+        before = time.time_ns()
+        await receiver.start(sink.consume)
+        await sink.entered.wait()
+        assert before <= receiver.origin <= time.time_ns()
+        await asyncio.wait_for(receiver.shutdown(), 1)
+        seen = len(sink.batches)
+        await asyncio.sleep(0.05)
+        assert len(sink.batches) == seen
+        return seen
 
-    facts, requests = asyncio.run(run())
-    assert requests == 2 * 121
-    assert facts >= 1
+    assert asyncio.run(run()) >= 1
+
+
+# -- the sender --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Service:
+    """The end of the wire: keeps requests in the order of their arrival, and answers as it is told."""
+
+    answers: list[grpc.StatusCode] = field(default_factory=list)
+    """For the first requests; after them success."""
+    bodies: list[tuple[OtlpKind, bytes]] = field(default_factory=list)
+    tried: int = 0
+    open: int = 0
+    most_open: int = 0
+    port: int = 0
+
+    def method(self, kind: OtlpKind) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        async def export(body: bytes, call: Any) -> bytes:
+            self.tried += 1
+            self.open += 1
+            self.most_open = max(self.most_open, self.open)
+            await asyncio.sleep(0.002)
+            self.open -= 1
+            if self.answers:
+                await call.abort(self.answers.pop(0), "not now")
+            self.bodies.append((kind, body))
+            return b""
+
+        return export
+
+
+@asynccontextmanager
+async def serving(service: Service) -> AsyncGenerator[str]:
+    server = grpc.aio.server()
+    for kind, path in METHODS.items():
+        name, method = path.strip("/").split("/")
+        handler = grpc.unary_unary_rpc_method_handler(service.method(kind))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {method: handler}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+async def sending(
+    service: Service, *, wall_s: float = 0.0, start_ns: int | None = ORIGIN, duration_s: float = HOUR
+) -> Truth:
+    async with serving(service) as endpoint:
+        return await send(
+            endpoint,
+            seed=1,
+            nodes=3,
+            gpus_per_node=8,
+            duration_s=duration_s,
+            wall_s=wall_s,
+            interval_s=120,
+            start_ns=start_ns,
+        )
+
+
+def of_host(bodies: list[tuple[OtlpKind, bytes]]) -> dict[str, list[tuple[OtlpKind, bytes]]]:
+    found: dict[str, list[tuple[OtlpKind, bytes]]] = defaultdict(list)
+    for kind, body in bodies:
+        if kind == "metrics":
+            resource = ExportMetricsServiceRequest.FromString(body).resource_metrics[0].resource
+        else:
+            resource = ExportLogsServiceRequest.FromString(body).resource_logs[0].resource
+        found[plain(resource.attributes)[semconv.HOST_NAME]].append((kind, body))
+    return found
+
+
+def test_it_exports_each_nodes_requests_in_order_and_several_nodes_at_once() -> None:
+    service = Service()
+    truth = asyncio.run(sending(service))
+    cluster = Cluster(1, 3, 8)
+    expected = [(r.kind, r.body) for r in sent(cluster, 120, HOUR)]
+    assert of_host(service.bodies) == of_host(expected)
+    assert service.most_open == 3
+    assert truth == cluster.truth(HOUR, ORIGIN)
+    assert {span.pattern for span in truth} >= {"P01", "P03"}
+    times = [max(at for _, _, at in points(body)) for kind, body in service.bodies if kind == "metrics"]
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
+def test_it_sends_again_what_the_service_could_not_take(code: grpc.StatusCode) -> None:
+    service = Service(answers=[code, code])
+    asyncio.run(sending(service, duration_s=240))
+    expected = [(r.kind, r.body) for r in sent(Cluster(1, 3, 8), 120, 240)]
+    assert of_host(service.bodies) == of_host(expected)
+    assert service.tried == len(expected) + 2
+
+
+def test_it_gives_up_where_the_service_refuses() -> None:
+    with pytest.raises(PermanentError, match="INVALID_ARGUMENT: not now"):
+        asyncio.run(sending(Service(answers=[grpc.StatusCode.INVALID_ARGUMENT])))
+
+
+def test_it_takes_the_time_that_it_is_given_and_its_data_end_now() -> None:
+    service = Service()
+    began, before = time.monotonic(), time.time_ns()
+    asyncio.run(sending(service, wall_s=0.6, start_ns=None, duration_s=1200))
+    assert 0.6 <= time.monotonic() - began < 5
+    newest = max(at for kind, body in service.bodies if kind == "metrics" for _, _, at in points(body))
+    assert before <= newest <= time.time_ns()
