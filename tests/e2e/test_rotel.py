@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 
 from e2e.processes import Program, free_ports, listens, until
+from fallow.otlp_json import json_to_protobuf
 from helpers.sink import LogsSink
 from helpers.tap import Tap
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
+RULES = Path(__file__).parents[2] / "rules"
+
 FALLOW = """\
 receivers:
   otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{into}"}}}}}}
-processors: {{decode: , normalise: }}
+processors: {{decode: , normalise: , cre: , recommender: }}
 exporters:
   otlp: {{endpoint: "127.0.0.1:{out}", tls: {{insecure: true}}}}
+  otlp_logs: {{endpoint: "127.0.0.1:{behind}", tls: {{insecure: true}}}}
 service:
+  ledger: {{url: "sqlite:///ledger.db"}}
   pipelines:
-    telemetry: {{receivers: [otlp], processors: [decode, normalise], exporters: [otlp]}}
+    telemetry: {{receivers: [otlp], processors: [decode, normalise, cre, recommender], exporters: [otlp, otlp_logs]}}
 """
 
 
@@ -64,7 +73,7 @@ def line(tmp_path: Path) -> Iterator[Line]:
     tap_out = Tap(behind_port)
     tap_in = Tap(fallow_port)
     config = tmp_path / "fallow.yaml"
-    config.write_text(FALLOW.format(into=fallow_port, out=tap_out.port))
+    config.write_text(FALLOW.format(into=fallow_port, out=tap_out.port, behind=behind_port))
 
     def rotel(name: str, port: int, http: int, target: int) -> Program:
         flags = ["--otlp-grpc-endpoint", f"127.0.0.1:{port}", "--otlp-http-endpoint", f"127.0.0.1:{http}"]
@@ -106,6 +115,37 @@ def test_every_record_comes_out_and_the_bytes_are_the_same(line: Line) -> None:
     until(lambda: wanted <= set(line.bodies()), 60, lambda: f"{len(wanted - set(line.bodies()))} records are missing")
     assert line.tap_in.acknowledged
     assert sorted(line.tap_in.acknowledged) == sorted(line.tap_out.acknowledged)
+
+
+def test_data_points_come_out_unchanged_and_optimisation_events_are_there(line: Line) -> None:
+    sample = (RULES / "cre-2026-9003" / "test.otlp.jsonl").read_text().splitlines()
+    sent = [ExportMetricsServiceRequest.FromString(json_to_protobuf("metrics", text)) for text in sample]
+    with grpc.insecure_channel(f"127.0.0.1:{line.port}") as channel:
+        stub: Any = MetricsServiceStub(channel)
+        for request in sent:
+            stub.Export(request, timeout=10)
+            time.sleep(0.01)
+
+    def events() -> set[str]:
+        resources = line.sink.resources()
+        return {r.event_name for c in resources for s in c.scope_logs for r in s.log_records if r.event_name}
+
+    until(lambda: "fallow.recommendation" in events(), 60, lambda: f"only {events()} came")
+    wanted = points(sent)
+    until(lambda: points(line.sink.metrics.requests) >= wanted, 30, lambda: "data points are missing")
+    assert points(line.sink.metrics.requests) == wanted
+
+
+def points(requests: list[ExportMetricsServiceRequest]) -> Counter[tuple[str, str, bytes, bytes]]:
+    """Every data point: name and unit of its metric, its resource, itself."""
+    return Counter(
+        (m.name, m.unit, r.resource.SerializeToString(deterministic=True), p.SerializeToString(deterministic=True))
+        for request in requests
+        for r in request.resource_metrics
+        for s in r.scope_metrics
+        for m in s.metrics
+        for p in (*m.gauge.data_points, *m.sum.data_points)
+    )
 
 
 @pytest.mark.parametrize("killed", ["before", "fallow", "behind"])

@@ -1,4 +1,4 @@
-"""An OTLP logs backend for tests: a real gRPC server that can be taken away and brought back."""
+"""An OTLP backend for tests: a real gRPC server that can be taken away and brought back; it takes logs and metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,26 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import (
     LogsServiceServicer,
     add_LogsServiceServicer_to_server,
 )
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
+    MetricsServiceServicer,
+    add_MetricsServiceServicer_to_server,
+)
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs
+
+
+class _Metrics(MetricsServiceServicer):
+    def __init__(self) -> None:
+        self.requests: list[ExportMetricsServiceRequest] = []
+
+    def Export(
+        self, request: ExportMetricsServiceRequest, context: grpc.ServicerContext
+    ) -> ExportMetricsServiceResponse:
+        self.requests.append(request)
+        return ExportMetricsServiceResponse()
 
 
 class LogsSink(LogsServiceServicer):
@@ -20,6 +39,7 @@ class LogsSink(LogsServiceServicer):
         self.requests: list[ExportLogsServiceRequest] = []
         self.refusals = refusals
         self.port = 0
+        self.metrics = _Metrics()
         self._server: grpc.Server | None = None
 
     def Export(self, request: ExportLogsServiceRequest, context: grpc.ServicerContext) -> ExportLogsServiceResponse:
@@ -33,6 +53,7 @@ class LogsSink(LogsServiceServicer):
         """Listen, on the same port as before where there was one."""
         self._server = grpc.server(futures.ThreadPoolExecutor(2))
         add_LogsServiceServicer_to_server(self, self._server)
+        add_MetricsServiceServicer_to_server(self.metrics, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{port or self.port}")
         self._server.start()
 
