@@ -76,6 +76,8 @@ class Detection:
     evidence: tuple[Evidence, ...] = ()
     optimize: Mapping[str, object] = field(default_factory=dict)
     """What the rule suggests: data of its ``optimize`` block, never a permission."""
+    rule_stable_hash: str = ""
+    """Hash of the rule without its version and generation: what a playbook names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ def a_detection(id: str = "d1", **changes: Any) -> Detection:
         "state": "fired",
         "evidence": (Evidence(kind="signal", name="hw_gpu_utilization", start=1, end=HOUR - 1, count=60, value=0.0),),
         "optimize": {"action": "notify"},
+        "rule_stable_hash": "stable",
     }
     return Detection(id=id, **(values | changes))
 

@@ -24,7 +24,7 @@ _UNSEEN, _NOT_DRAWN = -2, -1
 
 
 class Curves:
-    """Keeps up to ``limit`` series, (rows, 512) of them; stretches double in length as time goes on.
+    """Keeps up to ``limit`` series, (rows, 512) of them; stretches double in length as the span grows either way.
 
     Args:
         table: what series ids mean.
@@ -40,19 +40,16 @@ class Curves:
         self._low = np.full((16, BUCKETS), np.inf, dtype=np.float32)
         self._high = np.full((16, BUCKETS), -np.inf, dtype=np.float32)
         self._origin: int | None = None
+        self._last = 0
 
     def add(self, metrics: MetricBatch) -> None:
-        """Take samples in; those before the first batch's earliest count as of its time."""
+        """Take samples in, in any order of time."""
         rows = self._rows(metrics)
         use = (rows >= 0) & ~metrics.stale & np.isfinite(metrics.value)
         if not use.any():
             return
         rows, time, value = rows[use], metrics.time[use], metrics.value[use]
-        if self._origin is None:
-            self._origin = int(time.min())
-        while int(time.max()) - self._origin >= BUCKETS * self.width:
-            self._halve()
-        bucket = np.maximum(time - self._origin, 0) // self.width
+        bucket = (time - self._reach(int(time.min()), int(time.max()))) // self.width
         np.minimum.at(self._low, (rows, bucket), value)
         np.maximum.at(self._high, (rows, bucket), value)
 
@@ -97,6 +94,23 @@ class Curves:
             self._low = np.concatenate((self._low, np.full_like(self._low, np.inf)))
             self._high = np.concatenate((self._high, np.full_like(self._high, -np.inf)))
         return len(self._names) - 1
+
+    def _reach(self, first: int, last: int) -> int:
+        """The origin after making room for samples from ``first`` to ``last``, Unix ns."""
+        if self._origin is None:
+            self._origin = self._last = first
+        self._last = max(self._last, last)
+        while self._last - self._origin + self._earlier(first) * self.width >= BUCKETS * self.width:
+            self._halve()
+        if shift := self._earlier(first):
+            # What rolls round from the end is empty: the loop above has seen to that.
+            self._low, self._high = np.roll(self._low, shift, axis=1), np.roll(self._high, shift, axis=1)
+            self._origin -= shift * self.width
+        return self._origin
+
+    def _earlier(self, first: int) -> int:
+        """By how many stretches ``first`` lies before the origin."""
+        return max(0, -((first - (self._origin or 0)) // self.width))
 
     def _halve(self) -> None:
         """Stretches become twice as long."""

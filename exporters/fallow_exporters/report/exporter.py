@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from fallow.batch import Batch
@@ -13,7 +16,7 @@ from fallow.replay import Accounting
 from fallow_exporters.report.config import ReportConfig
 from fallow_exporters.report.curves import Curves
 from fallow_exporters.report.page import Found, page
-from fallow_exporters.report.tables import write_tables
+from fallow_exporters.report.tables import tables, write_table
 
 
 class ReportExporter:
@@ -48,17 +51,21 @@ class ReportExporter:
         self._started = False
         detections, recommendations = [*self._detections.values()], [*self._recommendations.values()]
         found = Found(detections, recommendations, self._accounting.summary(), self._curves)
-        _write(self._directory / self._config.path, page(found, self._config))
+        text = page(found, self._config).encode()
+        _written(self._directory / self._config.path, lambda beside: beside.write_bytes(text))
         if self._config.parquet is not None:
-            write_tables(self._directory / self._config.parquet, detections, recommendations)
+            for name, table in tables(detections, recommendations).items():
+                _written(self._directory / self._config.parquet / f"{name}.parquet", partial(write_table, table))
 
 
-def _write(path: Path, text: str) -> None:
+def _written(path: Path, write: Callable[[Path], object]) -> None:
     """The whole file or none: beside it first, then in its place."""
+    beside = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(path.name + ".part")
-        beside.write_text(text, encoding="utf-8")
+        write(beside)
         os.replace(beside, path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise PermanentError(f"the report cannot be written to {path}: {error.strerror or error}") from error

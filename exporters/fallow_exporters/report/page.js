@@ -7,6 +7,9 @@
   const config = { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] };
   const escaped = text => String(text).replace(/[&<>"]/g, c => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" }[c]));
 
+  // In code points: no pair of surrogates is split.
+  const cut = (text, most) => [...text].length > most ? [...text].slice(0, most - 1).join("") + "…" : text;
+
   function layout(more) {
     return Object.assign({
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -20,7 +23,7 @@
   function drawRules() {
     const place = document.getElementById("rules"), rows = data.rules;
     if (!rows.length) { place.classList.add("empty"); place.textContent = "No rule found anything to save."; return; }
-    const names = rows.map(r => narrow() ? r.rule : r.rule + "  " + r.title);
+    const names = rows.map(r => escaped(narrow() ? r.rule : cut(r.rule + "  " + r.title, 64)));
     const text = rows.map(r => `<b>${escaped(r.rule)}</b> ${escaped(r.title)}<br>${r.detections} detections`);
     Plotly.newPlot(place, [
       { type: "bar", orientation: "h", name: "idle after the decision", y: names, x: rows.map(r => r.measured),
@@ -43,8 +46,10 @@
     panels.forEach((panel, i) => {
       const top = 1 - i * (1 + gap) / n, key = i ? "y" + (i + 1) : "y";
       more["yaxis" + (i ? i + 1 : "")] = axis({ domain: [Math.max(0, top - 1 / n + gap / 2), Math.min(1, top)], title: { text: panel.title, font: { size: 11 } }, rangemode: "tozero", anchor: "x" });
+      // Nothing at all is a line along the bottom of 0 to 100 %, not one in a picture of 1 %.
+      if (panel.full && panel.lines.every(line => line.y.every(y => y <= panel.full))) more["yaxis" + (i ? i + 1 : "")].range = [0, panel.full];
       panel.lines.forEach((line, k) => traces.push({
-        type: "scatter", mode: "lines", name: line.name, x: line.x, y: line.y, yaxis: key, xaxis: "x", connectgaps: false,
+        type: "scatter", mode: "lines", name: escaped(line.name), x: line.x, y: line.y, yaxis: key, xaxis: "x", connectgaps: false,
         line: { color: colours[(k + 2 * i) % colours.length], width: 1.4 }, showlegend: true,
       }));
     });

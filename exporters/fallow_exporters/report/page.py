@@ -36,8 +36,11 @@ from fallow_exporters.report.curves import Curves
 NARROWING: Final = (HW_ID, CONTAINER_ID, JOB_ID, K8S_POD_NAME, HOST_NAME)
 """Whose curves are drawn: those that share with the detection each of these that it has."""
 MOST_CURVES: Final = 8
+MOST_SPANS: Final = 200
+Identity = tuple[tuple[str, str], ...]
+_PERCENT: Final = "GPU, %"
 _PANELS: Final = (
-    ("GPU, %", {GPU_UTILIZATION: ("utilisation", 100.0), GPU_SM: ("SM activity", 100.0)}),
+    (_PERCENT, {GPU_UTILIZATION: ("utilisation", 100.0), GPU_SM: ("SM activity", 100.0)}),
     ("memory, GiB", {GPU_MEMORY_USAGE: ("memory used", 1 / 2**30)}),
     ("power, W", {GPU_POWER: ("power", 1.0)}),
     ("requests/s", {SERVING_REQUEST_RATE: ("requests", 1.0)}),
@@ -61,13 +64,15 @@ def page(found: Found, config: ReportConfig) -> str:
     files = resources.files("fallow_exporters.report")
     by_detection = {r.detection: r for r in found.recommendations}
     ranked = sorted(found.detections, key=lambda d: (-_seconds(by_detection.get(d.id)), d.severity, d.time, d.id))
-    data = {"rules": _rules(found), "entities": _entities(found, ranked, config.max_entities)}
+    by_entity = _by_entity(ranked)
+    data = {"rules": _rules(found), "entities": _entities(found, by_entity[: config.max_entities])}
     return Template((files / "page.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(config.title),
         note=html.escape(config.note),
         span=html.escape(_span(found)),
         cards=_cards(found),
         rows="\n".join(_row(d, by_detection.get(d.id)) for d in ranked[: config.max_rows]),
+        not_drawn=_not_drawn(len(by_entity), config.max_entities, found.curves.left_out),
         left_out=_left_out(len(ranked), config.max_rows),
         sources=html.escape(_sources(found.recommendations)),
         css=(files / "page.css").read_text(encoding="utf-8"),
@@ -156,12 +161,16 @@ def _rules(found: Found) -> list[dict[str, Any]]:
 # -- timelines ---------------------------------------------------------------------------------------------------------
 
 
-def _entities(found: Found, ranked: Sequence[Detection], limit: int) -> list[dict[str, Any]]:
-    """Timelines of whom detections are about, those with the most to save first."""
-    by_entity: dict[tuple[tuple[str, str], ...], list[Detection]] = defaultdict(list)
+def _by_entity(ranked: Sequence[Detection]) -> list[tuple[Identity, list[Detection]]]:
+    """Whom detections are about with what was found, those with the most to save first."""
+    by_entity: dict[Identity, list[Detection]] = defaultdict(list)
     for detection in ranked:
         by_entity[_identity(detection.entity)].append(detection)
-    chosen = [entry for entry in by_entity.items() if entry[0]][:limit]
+    return [entry for entry in by_entity.items() if entry[0]]
+
+
+def _entities(found: Found, chosen: Sequence[tuple[Identity, list[Detection]]]) -> list[dict[str, Any]]:
+    """Their timelines."""
     curves = found.curves.named()
     suggested = {r.detection for r in found.recommendations}
     return [
@@ -182,12 +191,12 @@ def _counted(mine: Sequence[Detection]) -> str:
 
 
 def _drawn(mine: Sequence[Detection], suggested: set[str]) -> list[Detection]:
-    """Those that something was recommended for; all where there are none."""
+    """Those that something was recommended for; all where there are none; of many those with the most to save."""
     chosen = [d for d in mine if d.id in suggested] or mine
-    return sorted(chosen, key=lambda d: d.time)
+    return sorted(chosen[:MOST_SPANS], key=lambda d: d.time)
 
 
-def _identity(entity: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _identity(entity: Mapping[str, str]) -> Identity:
     """What tells an entity from others: the most specific that it has, and the job that holds it."""
     found = [(name, entity[name]) for name in NARROWING if entity.get(name)]
     return tuple(found[:1])
@@ -203,9 +212,10 @@ def _panels(
             for row, name, labels in named
             if name in signals and all(labels.get(key) == value for key, value in wanted.items())
         ]
-        lines = [_line(curves, row, *signals[name], labels, len(mine)) for row, name, labels in mine[:MOST_CURVES]]
+        alike = Counter(name for _, name, _ in mine)
+        lines = [_line(curves, row, *signals[name], labels, alike[name]) for row, name, labels in mine[:MOST_CURVES]]
         if lines:
-            panels.append({"title": title, "lines": lines})
+            panels.append({"title": title, "full": 100 if title is _PERCENT else 0, "lines": lines})
     return panels
 
 
@@ -213,7 +223,7 @@ def _line(curves: Curves, row: int, name: str, scale: float, labels: Mapping[str
     times, values = curves.points(row)
     which = labels.get(GPU_INDEX) or labels.get(HW_ID, "")[-6:]
     return {
-        "name": f"{name}, GPU {which}" if among > 2 and which else name,
+        "name": f"{name}, GPU {which}" if among > 1 and which else name,
         "x": [round(t * 1000) for t in times.tolist()],
         "y": [round(v * scale, 3) for v in values.tolist()],
     }
@@ -256,6 +266,12 @@ def _row(d: Detection, r: Recommendation | None) -> str:
         (cost, str(r.saving.cost if r else -1)),
     ]
     return "<tr>" + "".join(f'<td data-key="{html.escape(k)}">{html.escape(text)}</td>' for text, k in cells) + "</tr>"
+
+
+def _not_drawn(entities: int, limit: int, series: int) -> str:
+    """What the limits of the configuration keep off the timelines."""
+    first = f"The {limit:,} with the most to save of {entities:,} are here. " if entities > limit else ""
+    return first + (f"{series:,} series came after the limit of series was reached and are not drawn." if series else "")
 
 
 def _left_out(rows: int, limit: int) -> str:

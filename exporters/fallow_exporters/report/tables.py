@@ -44,14 +44,19 @@ _RECOMMENDATION_FIELDS: list[tuple[str, pa.DataType]] = [
 ]
 
 
-def write_tables(folder: Path, detections: Sequence[Detection], recommendations: Sequence[Recommendation]) -> None:
-    """``detections.parquet`` and ``recommendations.parquet``; entities and targets are JSON objects."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, fields, rows in (
-        ("detections", _DETECTION_FIELDS, [_detection(d) for d in detections]),
-        ("recommendations", _RECOMMENDATION_FIELDS, [_recommendation(r) for r in recommendations]),
-    ):
-        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(fields)), folder / f"{name}.parquet")
+def tables(detections: Sequence[Detection], recommendations: Sequence[Recommendation]) -> dict[str, pa.Table]:
+    """``detections`` and ``recommendations``; entities and targets are JSON objects."""
+    return {
+        "detections": pa.Table.from_pylist([_detection(d) for d in detections], schema=pa.schema(_DETECTION_FIELDS)),
+        "recommendations": pa.Table.from_pylist(
+            [_recommendation(r) for r in recommendations], schema=pa.schema(_RECOMMENDATION_FIELDS)
+        ),
+    }
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """The table as a Parquet file; raises OSError where it cannot be written."""
+    pq.write_table(table, path)
 
 
 def _detection(d: Detection) -> dict[str, object]:

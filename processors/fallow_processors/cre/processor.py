@@ -314,6 +314,7 @@ def _detection(
         state=state,
         evidence=tuple(leaf.evidence() for leaf in item.leaves()),
         optimize=rule.optimize,
+        rule_stable_hash=rule.stable_hash,
     )
 
 

@@ -84,7 +84,7 @@ class Entry(_Part):
 
     rule: str = Field(default="", description="CRE id.")
     tag: str = Field(default="", description="Tag of the rule.")
-    stable_hash: str = Field(default="", description="Hash of the rule that was reviewed; another drops it to T0.")
+    stable_hash: str = Field(default="", description="Stable hash of the rule that was reviewed; another drops it to T0.")
     action: ActionName = Field(description="Kind of the action catalogue.")
     tier: Tier = Field(description="T0 to T4, not below the action's own.")
     parameters: Mapping[str, str] = Field(default={}, description="Parameters of the action.")
@@ -113,7 +113,7 @@ class Playbook(_Part):
         by_rule = [e for e in self.entries if e.rule == detection.rule]
         by_tag = [e for e in self.entries if e.tag in detection.tags]
         found = next(iter(by_rule + by_tag), None)
-        if found is None or (found.stable_hash and found.stable_hash != detection.rule_hash):
+        if found is None or (found.stable_hash and found.stable_hash != detection.rule_stable_hash):
             return None
         return found
 

@@ -72,7 +72,7 @@ class RecommenderProcessor:
             self._warned.add(detection.rule)
             logger.warning(
                 "The playbook was written for another text of this rule; its detections stay events.",
-                extra={"rule": detection.rule, "reviewed": reviewed[0], "found": detection.rule_hash},
+                extra={"rule": detection.rule, "reviewed": reviewed[0], "found": detection.rule_stable_hash},
             )
 
 

@@ -68,7 +68,7 @@ def test_only_what_fired_is_recommended(tmp_path: Path, state: str) -> None:
         pytest.param(ENTRY % "", 1, id="by-rule"),
         pytest.param("entries:\n  - {tag: idle-gpu, action: notify, tier: T1}\n", 1, id="by-tag"),
         pytest.param("entries:\n  - {tag: other, action: notify, tier: T1}\n", 0, id="another-tag"),
-        pytest.param(ENTRY % ", stable_hash: hash", 1, id="reviewed"),
+        pytest.param(ENTRY % ", stable_hash: stable", 1, id="reviewed"),
         pytest.param(ENTRY % ", guards: {exempt: {host.name: ['n*']}}", 0, id="exempt"),
         pytest.param(ENTRY % ", guards: {exempt: {host.name: ['m*']}}", 1, id="not-exempt"),
         pytest.param("defaults: {mode: observe}\n" + ENTRY % "", 0, id="observe"),

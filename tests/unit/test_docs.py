@@ -1,0 +1,54 @@
+"""What the documents show is what the programs take."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fallow.replay import load_mapping
+from fallow_processors.cre import CreConfig
+from fallow_processors.cre.document import parse_rules
+from fallow_processors.recommender import load_playbook
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(name: str) -> list[str]:
+    """The YAML of a document."""
+    found: list[str] = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
+    assert found
+    return found
+
+
+def test_the_rule_of_the_rule_writer_is_a_rule() -> None:
+    body = "\n".join("    " + line for line in blocks("rules.md")[0].splitlines())
+    (rule,) = parse_rules(f"rules:\n  - cre: {{id: CRE-2026-9999}}\n{body}\n", "docs/rules.md").rules
+    assert rule.root.ordered
+
+
+def test_the_sources_of_the_rule_writer_are_configuration() -> None:
+
+    config = CreConfig.model_validate(yaml.safe_load(blocks("rules.md")[1])["processors"]["cre"])
+    assert config.sources["cre.log.pytorch"] == {"k8s.container.name": ("trainer",)}
+
+
+def test_the_playbook_is_a_playbook(tmp_path: Path) -> None:
+    (tmp_path / "playbook.yaml").write_text(blocks("playbook.md")[0])
+    assert len(load_playbook(tmp_path / "playbook.yaml").entries) == 2
+
+
+def test_the_mapping_is_a_mapping(tmp_path: Path) -> None:
+    (tmp_path / "map.yaml").write_text(blocks("replay.md")[0])
+    assert len(load_mapping(tmp_path / "map.yaml").entries) == 3
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *[f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))], "rules/README.md"]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    links = [link for link in re.findall(r"\]\(([^)#]+)", path.read_text()) if not link.startswith("http")]
+    assert [link for link in links if not (path.parent / link).exists()] == []
