@@ -19,7 +19,8 @@ _TIERS = {
 def explain(one: Recommendation) -> str:
     """The rule, its evidence, the arithmetic of the saving, and how to decide."""
     target = "".join(f"\n- {key}: `{value}`" for key, value in sorted(one.target.items()))
-    rows = "".join(_row(e) for e in one.evidence)
+    rows = "".join(_row(number, e) for number, e in enumerate(one.evidence, start=1))
+    texts = "\n".join(_text(number, e) for number, e in enumerate(one.evidence, start=1) if e.text)
     decided = f"\n\nDecided by {one.actor or 'nobody'}: {one.reason}" if one.actor or one.reason else ""
     return f"""\
 # {one.title}
@@ -32,9 +33,10 @@ It is **{one.state}** since {_moment(one.updated)}; confidence {one.confidence:.
 
 ## Evidence
 
-| what | from | to | for | samples | value | condition or text |
+| | what | from | to | for | samples | value |
 |---|---|---|---|---|---|---|
 {rows}
+{texts}
 ## Expected saving
 
 {_saving(one)}
@@ -46,11 +48,17 @@ it expires at {_moment(one.expires)}.
 """
 
 
-def _row(e: Evidence) -> str:
+def _row(number: int, e: Evidence) -> str:
     value = "" if e.value is None else f"{e.value:.4g}"
-    text = e.text.replace("|", "\\|").replace("\n", " ")
+    what = f"{e.kind} {e.name}".replace("|", "\\|").replace("\n", " ")
     held = duration_text(e.end - e.start)
-    return f"| {e.kind} {e.name} | {_moment(e.start)} | {_moment(e.end)} | {held} | {e.count} | {value} | `{text}` |\n"
+    return f"| {number} | {what} | {_moment(e.start)} | {_moment(e.end)} | {held} | {e.count} | {value} |\n"
+
+
+def _text(number: int, e: Evidence) -> str:
+    """The condition or the text, as a block that nothing in it can end."""
+    said = "is true" if e.kind == "signal" else "reads"
+    return f"{number} {said}:\n\n" + "".join(f"    {line}\n" for line in e.text.splitlines())
 
 
 def _saving(one: Recommendation) -> str:

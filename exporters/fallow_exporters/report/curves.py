@@ -43,9 +43,9 @@ class Curves:
         self._last = 0
 
     def add(self, metrics: MetricBatch) -> None:
-        """Take samples in, in any order of time."""
+        """Take samples in, in any order of time; those without a time or a finite value are not drawn."""
         rows = self._rows(metrics)
-        use = (rows >= 0) & ~metrics.stale & np.isfinite(metrics.value)
+        use = (rows >= 0) & ~metrics.stale & np.isfinite(metrics.value) & (metrics.time > 0)
         if not use.any():
             return
         rows, time, value = rows[use], metrics.time[use], metrics.value[use]

@@ -2,10 +2,14 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const colours = ["#3f7d3a", "#2f6db0", "#b0502f", "#7a4fb0", "#a08a1a", "#3a9a9a", "#b03f7d", "#777"];
+  const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
+  const colours = dark
+    ? ["#86c37f", "#7fb3ea", "#ee9673", "#bb9af0", "#dcc65a", "#6fd0d0", "#ee8abc", "#bbb"]
+    : ["#3f7d3a", "#2f6db0", "#b0502f", "#7a4fb0", "#a08a1a", "#3a9a9a", "#b03f7d", "#777"];
   const narrow = () => window.innerWidth < 600;
   const config = { responsive: true, displaylogo: false, displayModeBar: narrow() ? false : "hover", modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-  const escaped = text => String(text).replace(/[&<>"]/g, c => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" }[c]));
+  // For Plotly, which reads a little HTML in its labels, but not &quot;.
+  const escaped = text => String(text).replace(/[&<>]/g, c => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" }[c]));
 
   // In code points: no pair of surrogates is split.
   const cut = (text, most) => [...text].length > most ? [...text].slice(0, most - 1).join("") + "…" : text;
@@ -39,10 +43,20 @@
     }), config);
   }
 
+  // Spans that overlap are shaded once, or several would hide the curves.
+  function united(spans) {
+    const out = [];
+    spans.map(d => [d.start, Math.max(d.end, d.start + 1)]).sort((a, b) => a[0] - b[0]).forEach(([from, to]) => {
+      const last = out[out.length - 1];
+      if (last && from <= last[1]) last[1] = Math.max(last[1], to); else out.push([from, to]);
+    });
+    return out;
+  }
+
   function drawEntity(place, entity) {
     const panels = entity.panels, n = Math.max(1, panels.length), gap = 0.07, traces = [], shapes = [];
     const more = { height: 90 + 130 * n, margin: { l: narrow() ? 44 : 60, r: 14, t: 34, b: 34 },
-      legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0 }, xaxis: axis({ type: "date", anchor: n > 1 ? "y" + n : "y", hoverformat: "%Y-%m-%d %H:%M:%S", fixedrange: false }) };
+      legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0 }, xaxis: axis({ type: "date", anchor: n > 1 ? "y" + n : "y", hoverformat: "%Y-%m-%d %H:%M:%S", fixedrange: false, tickangle: 0, nticks: narrow() ? 4 : 10 }) };
     panels.forEach((panel, i) => {
       const top = 1 - i * (1 + gap) / n, key = i ? "y" + (i + 1) : "y";
       more["yaxis" + (i ? i + 1 : "")] = axis({ domain: [Math.max(0, top - 1 / n + gap / 2), Math.min(1, top)], title: { text: panel.title, font: { size: 11 } }, rangemode: "tozero", anchor: "x" });
@@ -54,8 +68,10 @@
       }));
     });
     if (!panels.length) more.yaxis = axis({ visible: false, range: [0, 1] });
+    united(entity.drawn).forEach(([x0, x1]) => {
+      shapes.push({ type: "rect", xref: "x", yref: "paper", x0, x1, y0: 0, y1: 1, fillcolor: css("--shade"), line: { width: 0 }, layer: "below" });
+    });
     entity.drawn.forEach(d => {
-      shapes.push({ type: "rect", xref: "x", yref: "paper", x0: d.start, x1: Math.max(d.end, d.start + 1), y0: 0, y1: 1, fillcolor: css("--shade"), line: { width: 0 }, layer: "below" });
       shapes.push({ type: "line", xref: "x", yref: "paper", x0: d.time, x1: d.time, y0: 0, y1: 1, line: { color: css("--mark"), width: 1, dash: "dash" } });
     });
     more.yaxis99 = { domain: [0, 1], range: [0, 1], overlaying: panels.length ? "y" : undefined, visible: false, fixedrange: true };

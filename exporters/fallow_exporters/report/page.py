@@ -101,7 +101,7 @@ def _cards(found: Found) -> str:
         ("Cost of those", _cost(saved, s.gpu_seconds_reclaimable), "at the prices of the playbook"),
         ("CO₂e of those", _carbon(saved, s.gpu_seconds_reclaimable), "idle power × grid intensity"),
         ("Detections", f"{s.detections:,}", f"{s.unknown:,} more unknown for want of samples"),
-        ("Recommendations", f"{s.recommendations:,}", "each with its evidence below"),
+        ("Recommendations", f"{s.recommendations:,}", "listed below"),
     ]
     return "\n".join(
         f'<div class="card"><div class="label">{html.escape(label)}</div><div class="value">{html.escape(value)}</div>'
@@ -176,7 +176,7 @@ def _entities(found: Found, chosen: Sequence[tuple[Identity, list[Detection]]]) 
     return [
         {
             "name": subject(mine[0].entity),
-            "found": _counted(mine),
+            "found": _counted(mine, suggested),
             "drawn": [_spanned(d) for d in _drawn(mine, suggested)],
             "panels": _panels(found.curves, curves, dict(identity)),
         }
@@ -184,16 +184,20 @@ def _entities(found: Found, chosen: Sequence[tuple[Identity, list[Detection]]]) 
     ]
 
 
-def _counted(mine: Sequence[Detection]) -> str:
-    """How many detections of which rule."""
-    by_rule = Counter(d.rule for d in mine)
-    return ", ".join(f"{count} × {rule}" for rule, count in by_rule.most_common())
+def _counted(mine: Sequence[Detection], suggested: set[str]) -> str:
+    """How many detections of which rule; and how many are drawn, where there are too many for that."""
+    by_rule = ", ".join(f"{count} × {rule}" for rule, count in Counter(d.rule for d in mine).most_common())
+    return by_rule + (f"; {MOST_SPANS} drawn" if len(_worth_drawing(mine, suggested)) > MOST_SPANS else "")
 
 
 def _drawn(mine: Sequence[Detection], suggested: set[str]) -> list[Detection]:
-    """Those that something was recommended for; all where there are none; of many those with the most to save."""
-    chosen = [d for d in mine if d.id in suggested] or mine
-    return sorted(chosen[:MOST_SPANS], key=lambda d: d.time)
+    """Those worth drawing in order of time; of many those with the most to save."""
+    return sorted(_worth_drawing(mine, suggested)[:MOST_SPANS], key=lambda d: d.time)
+
+
+def _worth_drawing(mine: Sequence[Detection], suggested: set[str]) -> Sequence[Detection]:
+    """Those that something was recommended for; all where there are none."""
+    return [d for d in mine if d.id in suggested] or mine
 
 
 def _identity(entity: Mapping[str, str]) -> Identity:
@@ -271,7 +275,9 @@ def _row(d: Detection, r: Recommendation | None) -> str:
 def _not_drawn(entities: int, limit: int, series: int) -> str:
     """What the limits of the configuration keep off the timelines."""
     first = f"The {limit:,} with the most to save of {entities:,} are here. " if entities > limit else ""
-    return first + (f"{series:,} series came after the limit of series was reached and are not drawn." if series else "")
+    return first + (
+        f"{series:,} series came after the limit of series was reached and are not drawn." if series else ""
+    )
 
 
 def _left_out(rows: int, limit: int) -> str:

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 NEVER = -(1 << 62)
+SOURCES = 1 << 16
+"""Sources remembered; beyond this those longest unheard of are forgotten."""
 
 
 class InOrder(Generic[T]):
@@ -40,6 +42,9 @@ class Newest:
         """A source has come to a time."""
         if time > self._times.get(source, NEVER):
             self._times[source] = time
+        if len(self._times) > SOURCES:
+            newest = sorted(self._times.items(), key=lambda entry: entry[1])[SOURCES // 2 :]
+            self._times = dict(newest)
 
     def reached(self) -> int:
         """One of up to two sources, two of up to nine, else three have come to this time."""

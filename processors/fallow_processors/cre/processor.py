@@ -13,6 +13,7 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from fallow.batch import Batch, LogBatch, MetricBatch
 from fallow.component import Context
 from fallow.model import Detection, DetectionState
 from fallow.promql import Condition as Question
-from fallow.promql import Edge, Engine
+from fallow.promql import Edge, Engine, prom_name
 from fallow.series import SeriesKey
 from fallow_processors.cre.config import CreConfig
 from fallow_processors.cre.happening import Happening
@@ -279,7 +280,7 @@ def _happening(machine: Machine, condition: Condition, number: int, edge: Edge) 
     metric = next(m for m, c, n in machine.metrics if c is condition and n == number)
     return Happening(
         kind="signal",
-        name=metric.source or "cre.metrics",
+        name=_first_signal(metric.expr) or metric.source,
         time=edge.time,
         start=edge.start,
         end=edge.end,
@@ -291,6 +292,13 @@ def _happening(machine: Machine, condition: Condition, number: int, edge: Edge) 
         ref=edge.ref,
         origin=metric.origin,
     )
+
+
+@lru_cache(maxsize=4096)
+def _first_signal(expr: str) -> str:
+    """The signal that an expression names first, in our spelling; "" where it names none of ours."""
+    found = {at: name for name in semconv.SIGNALS if (at := expr.find(prom_name(name))) >= 0}
+    return found[min(found)] if found else ""
 
 
 def _detection(

@@ -84,7 +84,9 @@ class Entry(_Part):
 
     rule: str = Field(default="", description="CRE id.")
     tag: str = Field(default="", description="Tag of the rule.")
-    stable_hash: str = Field(default="", description="Stable hash of the rule that was reviewed; another drops it to T0.")
+    stable_hash: str = Field(
+        default="", description="Stable hash of the rule that was reviewed; another drops it to T0."
+    )
     action: ActionName = Field(description="Kind of the action catalogue.")
     tier: Tier = Field(description="T0 to T4, not below the action's own.")
     parameters: Mapping[str, str] = Field(default={}, description="Parameters of the action.")

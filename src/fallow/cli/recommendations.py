@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import grpc
 import typer
 from google.protobuf.json_format import MessageToDict
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from fallow.cli.output import err, fail, moment, out
@@ -84,7 +85,14 @@ def _row(r: Any) -> tuple[str, ...]:
 
 
 def _table() -> Table:
-    return Table("id", "since (UTC)", "state", "tier", "action", "target", "why", "GPU-hours")
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("id", no_wrap=True, min_width=24)
+    for name in ("since (UTC)", "state", "tier", "action"):
+        table.add_column(name, no_wrap=True)
+    for name in ("target", "why"):
+        table.add_column(name, overflow="fold")
+    table.add_column("GPU-hours", justify="right", no_wrap=True)
+    return table
 
 
 @app.command("list", epilog="Example: fallow recommendations list --state proposed")

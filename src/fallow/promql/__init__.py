@@ -2,5 +2,6 @@
 
 from fallow.promql.engine import Condition, Edge, EdgeState, Engine, check
 from fallow.promql.errors import PromqlError
+from fallow.promql.selectors import prom_name
 
-__all__ = ["Condition", "Edge", "EdgeState", "Engine", "PromqlError", "check"]
+__all__ = ["Condition", "Edge", "EdgeState", "Engine", "PromqlError", "check", "prom_name"]

@@ -174,6 +174,8 @@ class Analysis:
             newest = max(newest, int(batch.logs.time.max()))
         for reason, count in batch.dropped.items():
             self._metrics.dropped.add(count, {**attributes, "reason": reason})
+        # A source whose clock is ahead must not make time pass for all others.
+        newest = min(newest, time.time_ns())
         if newest > self._newest:
             self._newest, self._newest_at = newest, time.monotonic_ns()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +23,7 @@ from fallow.errors import PermanentError
 from fallow.series import SeriesKey, SeriesTable
 from fallow.testing.components import context
 from fallow.units import SECOND
-from fallow_exporters.report import ReportConfig, ReportExporter
+from fallow_exporters.report import FACTORY, ReportConfig, ReportExporter
 from fallow_exporters.report.curves import Curves
 from helpers.model import a_detection, a_recommendation
 
@@ -114,6 +115,7 @@ def test_rows_and_timelines_are_bounded_and_it_says_so(tmp_path: Path) -> None:
     many = tuple(a_detection(id=f"d{i}", entity={"hw.id": f"GPU-{i}"}) for i in range(30))
     page = written(tmp_path, Batch(detections=many), max_rows=10, max_entities=5)
     assert "The 10 with the most to save of 30." in page
+    assert "The 5 with the most to save of 30 are here." in page
     assert page.count("<tr><td") == 10
     assert len(data_of(page)["entities"]) == 5
 
@@ -123,6 +125,36 @@ def test_a_detection_counts_once_with_its_last_state(tmp_path: Path) -> None:
     page = written(tmp_path, Batch(detections=(fired,)), Batch(detections=(replace(fired, state="resolved"),)))
     assert "resolved" in Tags(page).cells
     assert "fired" not in Tags(page).cells
+
+
+def test_series_that_the_limit_kept_out_are_told_of(tmp_path: Path) -> None:
+    table = SeriesTable()
+    batches = [Batch(metrics=samples(table, "hw.power", gpu, [(1.0, 50.0)])) for gpu in ("GPU-1", "GPU-2", "GPU-3")]
+    page = written(tmp_path, *batches, series=table, max_series=1)
+    assert "2 series came after the limit of series was reached" in page
+
+
+def test_of_too_many_spans_on_one_timeline_some_are_drawn_and_it_says_so(tmp_path: Path) -> None:
+    many = tuple(a_detection(id=f"d{i}", time=SECOND * (i + 1)) for i in range(250))
+    (entity,) = data_of(written(tmp_path, Batch(detections=many)))["entities"]
+    assert len(entity["drawn"]) == 200
+    assert entity["found"] == "250 × CRE-2026-9003; 200 drawn"
+
+
+def test_curves_of_several_gpus_are_told_apart(tmp_path: Path) -> None:
+    table = SeriesTable()
+    batches = [Batch(metrics=samples(table, "hw.power", gpu, [(1.0, 50.0)])) for gpu in ("GPU-1", "GPU-2")]
+    found = a_detection(entity={"host.name": "n1"})
+    (entity,) = data_of(written(tmp_path, *batches, Batch(detections=(found,)), series=table))["entities"]
+    assert [line["name"] for line in entity["panels"][0]["lines"]] == ["power, GPU GPU-1", "power, GPU GPU-2"]
+
+
+def test_without_plotly_it_is_not_built_and_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    with pytest.raises(PermanentError, match=r"pip install 'fallow\[report\]'"):
+        FACTORY.build(ReportConfig(path=Path("r.html")), context("report", tmp_path))
 
 
 def test_parquet_beside_it(tmp_path: Path) -> None:
@@ -138,13 +170,26 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> No
         written(tmp_path)
 
 
+def test_tables_that_cannot_be_written_are_one_clear_error_too(tmp_path: Path) -> None:
+    (tmp_path / "tables").write_text("a file where the folder should be")
+    with pytest.raises(PermanentError, match="cannot be written to"):
+        written(tmp_path, parquet="tables")
+
+
+def test_what_was_there_stays_where_the_new_one_cannot_take_its_place(tmp_path: Path) -> None:
+    (tmp_path / "out" / "report.html" / "kept").mkdir(parents=True)
+    with pytest.raises(PermanentError, match="cannot be written to"):
+        written(tmp_path)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["report.html"]
+    assert (tmp_path / "out" / "report.html" / "kept").is_dir()
+
+
 @settings(max_examples=100, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 100_000), st.floats(-1e6, 1e6, width=32)), min_size=1, max_size=200),
+    st.lists(st.tuples(st.integers(1, 100_000), st.floats(-1e6, 1e6, width=32)), min_size=1, max_size=200),
     st.integers(1, 50),
 )
-def test_thinning_keeps_the_least_and_the_greatest(rows: list[tuple[int, float]], size: int) -> None:
-    rows.sort()
+def test_thinning_keeps_the_least_and_the_greatest_in_any_order(rows: list[tuple[int, float]], size: int) -> None:
     table = SeriesTable()
     curves = Curves(table, 10)
     for start in range(0, len(rows), size):
@@ -155,6 +200,28 @@ def test_thinning_keeps_the_least_and_the_greatest(rows: list[tuple[int, float]]
     assert np.nanmax(values) == max(v for _, v in rows)
     assert len(values) <= 3 * 512
     assert (np.diff(times) > 0).all()
+    # Each drawn value stands within a stretch of a sample that had it.
+    reach = curves.width / SECOND
+    for time, value in zip(times, values, strict=True):
+        assert np.isnan(value) or any(v == value and abs(t - time) <= reach for t, v in rows)
+
+
+def test_samples_from_before_the_first_batch_stand_at_their_own_time() -> None:
+    table = SeriesTable()
+    curves = Curves(table, 1)
+    curves.add(samples(table, "hw.gpu.utilization", "GPU-1", [(5000.0, 1.0)]))
+    curves.add(samples(table, "hw.gpu.utilization", "GPU-1", [(4900.0, 0.5), (1000.0, 0.25)]))
+    times, values = curves.points(0)
+    assert values.tolist() == [0.25, 0.5, 1.0]
+    assert np.abs(times - [1000, 4900, 5000]).max() <= curves.width / SECOND
+
+
+def test_a_sample_without_a_time_does_not_stretch_the_picture() -> None:
+    table = SeriesTable()
+    curves = Curves(table, 1)
+    curves.add(samples(table, "hw.gpu.utilization", "GPU-1", [(1e9, 1.0), (0.0, 0.0)]))
+    assert curves.width == SECOND
+    assert curves.points(0)[1].tolist() == [1.0]
 
 
 def test_series_beyond_the_limit_are_counted() -> None:
