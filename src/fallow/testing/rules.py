@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fallow.batch import Batch, OtlpKind, OtlpRequest
-from fallow.component import Context
+from fallow.batch import Batch
+from fallow.document import read_text
 from fallow.errors import DocumentError, Problem
 from fallow.logfile import read_log
 from fallow.model import Detection
-from fallow.otlp_json import json_to_protobuf
-from fallow.registry import factory
+from fallow.replay import build, read_recording
+from fallow.series import SeriesTable
 from fallow.service import Chain
 from fallow.testing.components import context
 
 RULE = "rule.yaml"
-_KINDS: dict[str, OtlpKind] = {"resourceMetrics": "metrics", "resourceLogs": "logs", "resourceSpans": "traces"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +66,10 @@ def check_rule_folder(folder: Path) -> Iterator[Sample]:
 def detections_of(rules: list[Path], sample: Path) -> list[Detection]:
     """What rules say of a sample: a log file, or OTLP JSON lines."""
     base = context("rule-test", sample.parent)
-    chain = Chain({name: _processor(name, rules, base) for name in ("decode", "normalise", "cre")}, _raise)
-    out = [chain.process(batch) for batch in _batches(sample)] + chain.finish()
+    options = {"cre": {"rules": [str(rule.resolve()) for rule in rules]}}
+    chain = Chain(build(("decode", "normalise", "cre"), options, base), _raise)
+    out = [chain.process(batch) for batch in _batches(sample, base.series)] + chain.finish()
     return [detection for batch in out for detection in batch.detections]
-
-
-def _processor(name: str, rules: list[Path], base: Context) -> Any:
-    made = factory("processors", name)
-    options = {"rules": [str(rule.resolve()) for rule in rules]} if name == "cre" else {}
-    return made.build(made.config.model_validate(options), base)
 
 
 def _raise(_: str) -> None:
@@ -84,14 +77,7 @@ def _raise(_: str) -> None:
     raise  # noqa: PLE0704  # called where the exception is handled
 
 
-def _batches(sample: Path) -> Iterator[Batch]:
-    kind: OtlpKind | None
-    text = sample.read_text(encoding="utf-8")
+def _batches(sample: Path, series: SeriesTable) -> Iterable[Batch]:
     if sample.name.endswith(".log"):
-        yield Batch(logs=read_log(text, str(sample)))
-        return
-    for number, line in enumerate(text.splitlines(), start=1):
-        kind = next((kind for key, kind in _KINDS.items() if f'"{key}"' in line[:40]), None)
-        if kind is None:
-            raise DocumentError([Problem(file=str(sample), line=number, message="is no OTLP request in JSON")])
-        yield Batch(request=OtlpRequest(kind=kind, body=json_to_protobuf(kind, line.encode())))
+        return [Batch(logs=read_log(read_text(sample), str(sample)))]
+    return read_recording([sample], None, series)
