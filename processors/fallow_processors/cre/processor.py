@@ -28,7 +28,7 @@ from fallow_processors.cre.config import CreConfig
 from fallow_processors.cre.happening import Happening
 from fallow_processors.cre.machine import Condition, Key, Machine, Match
 from fallow_processors.cre.order import NEVER, InOrder, Newest
-from fallow_processors.cre.records import OWN_EVENTS, Found, Records
+from fallow_processors.cre.records import OWN_EVENTS, Found, Records, resource_keys
 from fallow_processors.cre.rule import Metric, Rule
 from fallow_processors.cre.ruleset import RuleSet
 
@@ -63,8 +63,8 @@ class CreProcessor:
             max_rows=config.max_series,
         )
         self._records = Records(self._machines, config.sources)
-        self._local = {id(m) for m in self._machines if m.is_local}
-        self._mixed = {id(m) for m in self._machines if m.metrics and not m.is_metric}
+        self._local = [m for m in self._machines if m.is_local]
+        self._mixed = [m for m in self._machines if m.metrics and not m.is_metric]
         self._waiting_mixed: InOrder[_Waiting] = InOrder()
         self._waiting_logs: InOrder[_Waiting] = InOrder()
         self._newest = Newest()
@@ -106,9 +106,10 @@ class CreProcessor:
             events = self._events(batch.logs)
             if events is not None:
                 self._engine.append(events)
-            for record in self._records.find(batch.logs):
+            keys = resource_keys(batch.logs)
+            for record in self._records.find(batch.logs, keys):
                 found += self._record(record)
-            found += self._passed(batch.logs)
+            found += self._passed(batch.logs, keys)
         if batch.metrics is not None:
             self._engine.append(batch.metrics)
         if batch.metrics is not None or batch.logs is not None:
@@ -136,26 +137,23 @@ class CreProcessor:
 
     def _record(self, record: Found) -> list[Detection]:
         machine, happening = record.machine, record.happening
-        if id(machine) in self._local:
+        if machine in self._local:
             matches = record.condition.offer(happening.time, record.mask, happening, record.resource)
             return self._detected(machine, matches)
-        waiting = self._waiting_mixed if id(machine) in self._mixed else self._waiting_logs
+        waiting = self._waiting_mixed if machine in self._mixed else self._waiting_logs
         item = (machine, record.condition, record.mask, happening, record.resource)
         waiting.add(happening.time, json.dumps(("record", *record.resource)), item)
         return []
 
-    def _passed(self, logs: LogBatch) -> list[Detection]:
+    def _passed(self, logs: LogBatch, keys: Sequence[Key]) -> list[Detection]:
         """Time goes on in each resource, whatever its records say."""
         found: list[Detection] = []
-        newest: dict[Key, int] = {}
-        for source, time in zip(logs.source.tolist(), logs.time.tolist(), strict=True):
-            key = tuple(f"{k}={v}" for k, v in sorted(logs.resources[source].items()))
-            newest[key] = max(newest.get(key, NEVER), time)
-        for key, time in newest.items():
+        newest = np.full(len(keys), NEVER, dtype=np.int64)
+        np.maximum.at(newest, logs.source, logs.time)
+        for key, time in zip(keys, newest.tolist(), strict=True):
             self._newest.see(key, time)
-            for machine in self._watched:
-                if id(machine) in self._local:
-                    found += self._detected(machine, machine.root.advance(time, key))
+            for machine in self._local:
+                found += self._detected(machine, machine.root.advance(time, key))
         return found
 
     # -- signals -------------------------------------------------------------------------------------------------------
@@ -230,10 +228,10 @@ class CreProcessor:
             for time, (machine, condition, mask, item, resource) in waiting.release(safe):
                 found += self._detected(machine, condition.offer(time, mask, item, resource))
         for machine in self._watched:
-            if id(machine) in self._local:
+            if machine in self._local:
                 clock = (1 << 62) if final else self._ticked - self._lateness
             else:
-                clock = mixed if id(machine) in self._mixed else logs
+                clock = mixed if machine in self._mixed else logs
             if clock > 0:
                 found += self._detected(machine, machine.advance(clock))
         return found

@@ -33,6 +33,11 @@ class Found:
     resource: Key
 
 
+def resource_keys(logs: LogBatch) -> list[Key]:
+    """What tells each resource of the batch from others."""
+    return [tuple(f"{k}={v}" for k, v in sorted(resource.items())) for resource in logs.resources]
+
+
 class Records:
     """Finds what records mean to the rules."""
 
@@ -51,12 +56,14 @@ class Records:
             entry = (machine, condition, condition.number(item), item.extract)
             self._wanted.setdefault(self._index.id(item.pattern), []).append(entry)
 
-    def find(self, logs: LogBatch) -> Iterator[Found]:
-        """The records that conditions are about, in order of time, equal times in the order of the batch."""
+    def find(self, logs: LogBatch, keys: Sequence[Key]) -> Iterator[Found]:
+        """The records that conditions are about, in order of time, equal times in the order of the batch.
+
+        ``keys``: those of the batch's resources.
+        """
         if not len(self._index):
             return
         bodies = logs.body.to_pylist()
-        keys = [tuple(f"{k}={v}" for k, v in sorted(r.items())) for r in logs.resources]
         for i in sorted(range(len(logs)), key=lambda i: int(logs.time[i])):
             name = logs.event_name[i]
             if name in OWN_EVENTS:

@@ -8,7 +8,7 @@ from fallow.replay.accounting import Accounting
 from fallow.replay.jsonlines import json_line
 from fallow.replay.mapping import TableMapping, load_mapping
 from fallow.replay.recording import Recording, read_recording
-from fallow.replay.run import build, default_chain, replay
+from fallow.replay.run import build, default_chain, raised, replay
 from fallow.replay.summary import RuleSummary, Summary
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "default_chain",
     "json_line",
     "load_mapping",
+    "raised",
     "read_recording",
     "replay",
 ]

@@ -29,7 +29,12 @@ def default_chain(rules: Sequence[Path] | None, playbook: Path | None, base: Con
         options["cre"] = {"rules": [str(path.resolve()) for path in rules]}
     if playbook is not None:
         options["recommender"] = {"playbook": str(playbook.resolve())}
-    return Chain(build(PROCESSORS, options, base))
+    return Chain(build(PROCESSORS, options, base), raised)
+
+
+def raised(_: str) -> None:
+    """For ``Chain``: here a fault of a processor ends the run. (A service counts it, and the flow goes on.)"""
+    raise  # noqa: PLE0704  # called where the exception is handled
 
 
 def build(types: Sequence[str], options: Mapping[str, Mapping[str, Any]], base: Context) -> dict[str, Processor]:
