@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fallow.cli.output import fail, moment, out
+from fallow.cli.output import err, fail, moment, out
 from fallow.entity import subject
 from fallow.errors import DocumentError, NotFound, Problem
 from fallow.registry import components
@@ -55,7 +55,10 @@ def check(
     problems: list[Problem] = []
     count = 0
     try:
-        count = len(_cre().RuleSet.load(path, lenient=lenient).rules)
+        found = _cre().RuleSet.load(path, lenient=lenient)
+        count = len(found.rules)
+        for warning in found.warnings:
+            err.print(f"fallow: {warning}", markup=False)
     except DocumentError as error:
         problems.extend(error.problems)
     _report(problems, as_json)

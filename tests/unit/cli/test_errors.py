@@ -164,6 +164,16 @@ def test_a_rule_that_is_wrong(tmp_path: Path) -> None:
     )
 
 
+def test_an_unknown_key_of_a_rule_is_refused_or_let_pass(tmp_path: Path) -> None:
+    (tmp_path / "rule.yaml").write_text((RULES / "cre-2026-9004" / "rule.yaml").read_text().replace("title:", "titel:"))
+    code, _, said = fallow("rules", "check", str(tmp_path))
+    assert code == 1
+    assert "rules[0].cre.titel: unknown key; allowed: id, severity, title" in said
+    code, out, said = fallow("rules", "check", str(tmp_path), "--lenient")
+    assert (code, out) == (0, "1 rule: ok\n")
+    assert "titel: unknown key, left out" in said
+
+
 def test_rules_that_are_right() -> None:
     code, out, _ = fallow("rules", "check", str(RULES))
     assert (code, out) == (0, "11 rules: ok\n")
