@@ -877,6 +877,8 @@ def scan_logs(
                 offsets[n, L_EVENT_END] = e1 if e1 > e0 else f1
                 state[L_COMPLEX] += kind == COMPLEX_BODY
                 n += 1
+            if g < 0 and c1 > c0:  # a scope without records: nothing else decodes it
+                state[L_VERIFY] |= 1
         if not resource_seen:
             state[L_VERIFY] |= 1
     return n

@@ -60,11 +60,11 @@ def attribute_pairs(attributes: Iterable[KeyValue]) -> Pairs:
 def bound_text(bound: float) -> str:
     """A bucket bound or quantile as Prometheus writes it in a label.
 
-    >>> bound_text(0.5), bound_text(1e6), bound_text(float("inf"))
-    ('0.5', '1000000', '+Inf')
+    >>> bound_text(0.5), bound_text(1e6), bound_text(float("inf")), bound_text(-0.0)
+    ('0.5', '1000000', '+Inf', '0')
     """
     if math.isnan(bound):
         return "NaN"
     if math.isinf(bound):
         return "+Inf" if bound > 0 else "-Inf"
-    return np.format_float_positional(bound, trim="-")
+    return np.format_float_positional(bound + 0.0, trim="-")  # -0.0 is the same bound, and is cached as the same

@@ -33,6 +33,7 @@ from fallow.batch import Batch, OtlpKind, OtlpRequest
 from fallow.series import SeriesKey, SeriesTable
 from fallow.testing.components import context
 from fallow_processors.decode import DecodeConfig
+from fallow_processors.decode._values import bound_text
 from fallow_processors.decode.processor import DecodeProcessor
 
 Kernel = Literal["numba", "python"]
@@ -421,3 +422,14 @@ def test_without_the_kernel_it_walks_and_says_so_where_numba_was_asked_for() -> 
     )
     assert done.stdout.startswith("decode/fast: kernel: numba cannot be imported")
     assert "Decoding without numba" in done.stderr
+
+
+def test_zero_has_one_spelling_as_a_bound() -> None:
+    assert (bound_text(-0.0), bound_text(0.0)) == ("0", "0")
+
+
+@pytest.mark.parametrize("kind", ["logs", "metrics"])
+def test_a_scope_that_cannot_be_decoded_is_malformed_though_nothing_is_in_it(kernel: Kernel, kind: OtlpKind) -> None:
+    # resource_logs { scope_logs { scope: an unfinished group } }
+    body = b"\n\x07\x12\x05\n\x03\x13\x01a"
+    assert Decoder(kernel).batch(body, kind).dropped == {"malformed": 1}
