@@ -22,7 +22,7 @@ from fallow.batch import Batch, LogBatch, MetricBatch
 from fallow.component import Context
 from fallow.model import Detection, DetectionState
 from fallow.promql import Condition as Question
-from fallow.promql import Edge, Engine, prom_name
+from fallow.promql import Edge, Engine, compile_kernels, prom_name
 from fallow.series import SeriesKey
 from fallow_processors.cre.config import CreConfig
 from fallow_processors.cre.happening import Happening
@@ -52,6 +52,8 @@ class CreProcessor:
         for machine in self._machines:
             for metric, condition, number in machine.metrics:
                 self._reader(metric).append((machine, condition, number))
+        if self._questions:
+            compile_kernels()
         questions = [Question(expr=e, for_ns=f, interval_ns=i) for e, f, i in self._questions]
         self._engine = Engine(
             context.series,

@@ -171,27 +171,30 @@ def demo(
 
 
 async def _run(seconds: float, hours: float, seed: int, report: Path) -> tuple[_Screen, Summary]:
-    simulated_ns = int(hours * duration_ns("1h"))
-    screen = _Screen(simulated_ns)
+    began = time.monotonic()
+    screen = _Screen(int(hours * duration_ns("1h")))
     simulated: Any = importlib.import_module(components("receivers")["simulated"])
-    with TemporaryDirectory(prefix="fallow-demo-") as scratch:
+    with (
+        TemporaryDirectory(prefix="fallow-demo-") as scratch,
+        Live(screen, console=out, refresh_per_second=4, transient=True),
+    ):
         config = parse_config(CONFIG.format(report=report), Path(scratch) / "demo.yaml")
         service = Service(config, observe=screen.observe)
         screen.accounting.series = service.series
         await service.start()
-        receiver: Any = service.receivers["otlp"]
         try:
-            with Live(screen, console=out, refresh_per_second=4, transient=True):
-                # The last tenth of the time is for what is still queued, and for writing the report.
-                await simulated.send(
-                    f"127.0.0.1:{receiver.grpc_port}",
-                    seed=seed,
-                    nodes=8,
-                    gpus_per_node=8,
-                    duration_s=hours * 3600,
-                    wall_s=seconds * 0.9,
-                )
-                await service.shutdown(finish=True)
+            receiver: Any = service.receivers["otlp"]
+            # The last tenth of the time is for what is still queued, and for writing the report.
+            left = 0.9 * seconds - (time.monotonic() - began)
+            await simulated.send(
+                f"127.0.0.1:{receiver.grpc_port}",
+                seed=seed,
+                nodes=8,
+                gpus_per_node=8,
+                duration_s=hours * 3600,
+                wall_s=max(0.2 * seconds, left),
+            )
+            await service.shutdown(finish=True)
         finally:
             await service.shutdown()
     return screen, screen.accounting.summary()
@@ -205,4 +208,4 @@ def _summary(screen: _Screen, summary: Summary, report: Path) -> None:
         f"Simulated cluster of {summary.entities} GPUs: {observed:.0f} GPU-hours observed, "
         f"[bold]{reclaimable:.1f} reclaimable[/bold]{share}; what several rules found is counted once."
     )
-    out.print(f"Report: {report}", markup=False, soft_wrap=True)
+    out.print(f"Report: {report.resolve()}", markup=False, soft_wrap=True)

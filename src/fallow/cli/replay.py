@@ -77,7 +77,7 @@ def replay(
     if json_file != "-":
         _print(found, made, summary)
         if report:
-            out.print(f"Report: {report}", markup=False, soft_wrap=True)
+            out.print(f"Report: {report.resolve()}", markup=False, soft_wrap=True)
 
 
 def _exist(paths: list[Path]) -> None:

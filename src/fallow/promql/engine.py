@@ -23,8 +23,11 @@ Decisions (they are what replay, batching and interleaving rest on):
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from time import perf_counter
 from typing import Literal
 
 import numpy as np
@@ -41,9 +44,14 @@ from fallow.promql.history import History
 from fallow.promql.plan import Labels, Plan
 from fallow.promql.selectors import prom_name
 from fallow.promql.state import BEGAN, ENDED, NODE, SAID_UNKNOWN, SETTING
-from fallow.series import Clocks, Rows, SeriesTable, clock_of, layouts_of
+from fallow.series import Clocks, Rows, SeriesKey, SeriesTable, clock_of, layouts_of
 from fallow.series.layout import NONE, Layouts, Records
 from fallow.units import SECOND
+
+logger = logging.getLogger(__name__)
+
+SLOW_S = 3.0
+"""Kernels that take longer than this were not in the cache."""
 
 EdgeState = Literal["began", "ended", "open", "unknown"]
 _STATES: dict[int, EdgeState] = {BEGAN: "began", ENDED: "ended", SAID_UNKNOWN: "unknown"}
@@ -359,3 +367,19 @@ def node_records(plan: Plan, layouts: Layouts) -> Records:
 def check(expr: str) -> None:
     """Raise PromqlError, with the position, where the expression is wrong or not supported."""
     Compiler(expr, Plan(), 300 * SECOND).vector()
+
+
+@cache
+def compile_kernels() -> None:
+    """Compile what evaluates conditions, or load it from the cache, once in a process: now, not while samples wait."""
+    began = perf_counter()
+    table = SeriesTable()
+    series = table.intern(SeriesKey(name="a", resource=((semconv.HOST_NAME, "n"),)))
+    engine = Engine(table, [Condition(expr="max_over_time(a[5s]) > 0 and a > 0")])
+    for at in (1, 2, 3, 1):
+        engine.append(MetricBatch.of([series], [at * SECOND], [1.0]))
+        engine.advance()
+    engine.finish()
+    taken = perf_counter() - began
+    if taken > SLOW_S:
+        logger.info("Kernels were compiled; the next start finds them.", extra={"seconds": round(taken)})
