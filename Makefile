@@ -9,10 +9,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test e2e check bench proto docs clean
 
-PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
-CODE   := src receivers processors exporters tests
+PYTHON  ?= python3
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+KERNELS := $(wildcard src/fallow/*/_*.py processors/fallow_processors/*/_*.py)
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -28,16 +28,21 @@ $(VENV)/.installed-e2e: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group e2e
 	@touch $@
 
-run: $(VENV)/.installed
+# numba looks only at the file of a kernel, not at those of what it calls: a change to any of them empties the cache.
+$(VENV)/.kernels: $(VENV)/.installed $(KERNELS)
+	@find src processors -name '*.nb[ic]' -delete
+	@touch $@
+
+run: $(VENV)/.kernels
 	$(BIN)/fallow demo
 
-test: $(VENV)/.installed
+test: $(VENV)/.kernels
 	$(BIN)/python -m pytest
 
-e2e: $(VENV)/.installed-e2e
+e2e: $(VENV)/.installed-e2e $(VENV)/.kernels
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
-bench: $(VENV)/.installed-e2e
+bench: $(VENV)/.installed-e2e $(VENV)/.kernels
 	$(BIN)/python -m pytest -m bench -s tests/benchmarks
 
 check: $(VENV)/.installed
