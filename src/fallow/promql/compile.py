@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fallow import semconv
 from fallow.promql import ops
-from fallow.promql.errors import PromqlError
+from fallow.promql.errors import NumberError, PromqlError
 from fallow.promql.numbers import binary
 from fallow.promql.plan import ALL, LabelSet, Node, Plan
 from fallow.promql.selectors import equalities, prom_name, selected
@@ -83,7 +83,7 @@ class Compiler:
         self.domain = GROUPED if grouped(tree) else PER_CLOCK
         found = self._any(tree)
         if not isinstance(found, Node) or found.scalar:
-            raise PromqlError("a condition has to be a vector of results, this is one number", 0)
+            raise NumberError("a condition has to be a vector of results, this is one number", 0)
         return found
 
     def either(self) -> Operand:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -97,6 +98,8 @@ class Engine:
         coverage: share of the expected samples that a window needs to be known.
         lookback_ns: how old the newest sample of an instant selector may be.
         max_rows: bound on series held; the newest beyond it are refused and counted.
+        plain: PromQL as Prometheus has it: nothing is unknown, the lookback is as it stands.
+        origin_ns: what to add to a time for ``time()`` and ``timestamp()``.
 
     Raises:
         PromqlError: a condition's expression is not supported.
@@ -112,6 +115,8 @@ class Engine:
         coverage: float = 0.8,
         lookback_ns: int = 300 * SECOND,
         max_rows: int = 2_000_000,
+        plain: bool = False,
+        origin_ns: int = 0,
     ) -> None:
         self.late = 0
         """Samples that came after their instant had been evaluated."""
@@ -121,7 +126,7 @@ class Engine:
         """Every instant up to this time has been decided, for everything that is measured."""
         self.refused = 0
         """Series not held because of ``max_rows``."""
-        self._table = table
+        self.table = table
         self._lateness, self._idle_after = lateness_ns, idle_after_ns
         self._plan = plan = Plan()
         for condition in conditions:
@@ -134,7 +139,7 @@ class Engine:
         self._graph = Graph(plan, self._rows)
         self._nodes = node_records(plan, self._layouts)
         self._intervals: Int64Array = np.asarray(plan.intervals or [SECOND], dtype=np.int64)
-        self._setting: Records = np.asarray([(coverage, False, 0)], dtype=SETTING)
+        self._setting: Records = np.asarray([(coverage, plain, origin_ns)], dtype=SETTING)
         self._clocks = Clocks()
         self._pending = Pending()
         self._history = History()
@@ -157,7 +162,7 @@ class Engine:
         self._pending.add(metrics, clocks.newest)
 
     def _born(self, series: int) -> None:
-        key = self._table.key(series)
+        key = self.table.key(series)
         name, labels = prom_name(key.name), key.labels
         event = key.name == semconv.EVENT
         clock = self._clocks.intern(clock_of(labels), sampled=not event)
@@ -320,6 +325,21 @@ class Engine:
             value=value,
             ref=_ref(condition, labels, began),
         )
+
+    def vector(self) -> list[tuple[str, Mapping[str, str], float]]:
+        """(metric name or "", labels, value) of every result that holds."""
+        graph = self._graph
+        held = [i for i in range(len(graph.result_slots)) if graph.results[i]["state"] == 2]
+        slots = [(i, graph.result_slots[i]) for i in held]
+        return [
+            (graph.names[int(graph.slots[slot]["a"])], dict(graph.labels[slot]), float(graph.results[i]["value"]))
+            for i, slot in slots
+        ]
+
+    @property
+    def alignment_ns(self) -> int:
+        """Windows end exactly at instants that are a multiple of this."""
+        return math.lcm(*(store.width for signal in self._plan.signals for store in signal.stores), SECOND)
 
     # -- questions -----------------------------------------------------------------------------------------------------
     def holds(self, condition: int, labels_subset: Mapping[str, str], start: int, end: int) -> bool | None:

@@ -15,3 +15,7 @@ class PromqlError(PermanentError):
         super().__init__(message)
         self.message = message
         self.position = position
+
+
+class NumberError(PromqlError):
+    """An expression that is one number where a vector of results is wanted."""

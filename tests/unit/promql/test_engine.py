@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fallow.batch import MetricBatch
@@ -27,7 +29,7 @@ REFUSED = (
 class Feed:
     """An engine and the series that the test names."""
 
-    def __init__(self, *conditions: Condition, **settings: int) -> None:
+    def __init__(self, *conditions: Condition, **settings: Any) -> None:
         self.table = SeriesTable()
         self.engine = Engine(self.table, conditions, **settings)
 
