@@ -90,7 +90,7 @@ class Oracle:
                 cadence = self._cadence(samples)
                 warming = end - span < samples[0].time - cadence
                 low = len(inside) * cadence < COVERAGE * span
-            present = len(inside) > 1 or fn not in ("rate", "increase", "delta", "deriv", "irate")
+            present = len(inside) > 1 or fn not in ("rate", "increase", "delta", "deriv", "irate", "predict_linear")
             value = _over(fn, [(s.time, s.value) for s in inside], end, span) if present else 0.0
             found[entity] = Element(
                 present, warming or low, warming, value, inside[0].time, inside[-1].time, len(inside)
@@ -125,6 +125,15 @@ def _over(fn: str, samples: list[tuple[int, float]], end: int, span: int) -> flo
             case "deriv":
                 t = np.asarray([(t - samples[0][0]) / 1e9 for t, _ in samples])
                 return float(((t - t.mean()) * (values - values.mean())).sum() / ((t - t.mean()) ** 2).sum())
+            case "predict_linear":
+                t = np.asarray([(t - end) / 1e9 for t, _ in samples])
+                slope = ((t - t.mean()) * (values - values.mean())).sum() / ((t - t.mean()) ** 2).sum()
+                return float(values.mean() + slope * (60 - t.mean()))
+            case "mad_over_time" if np.isnan(values).any():
+                return math.nan
+            case "mad_over_time":
+                middle = _over("quantile_over_time", samples, end, span)
+                return _over("quantile_over_time", [(t, abs(v - middle)) for t, v in samples], end, span)
             case "quantile_over_time":
                 ranked = sorted(values, key=lambda v: (not math.isnan(v), v))
                 low = (len(ranked) - 1) // 2
@@ -307,6 +316,16 @@ CASES: tuple[tuple[str, Callable[[Oracle], Vector], tuple[str, ...]], ...] = (
     (
         "quantile_over_time(0.5, a_m[30s]) > 0.3",
         lambda o: compare(o.window("quantile_over_time", "a.m", 30), ">", 0.3),
+        ("host.name", "hw.id"),
+    ),
+    (
+        "predict_linear(a_c[30s], 60) > 161.80339",
+        lambda o: compare(o.window("predict_linear", "a.c", 30), ">", 161.80339),
+        ("host.name", "hw.id"),
+    ),
+    (
+        "mad_over_time(a_u[30s]) > 0.3",
+        lambda o: compare(o.window("mad_over_time", "a.u", 30), ">", 0.3),
         ("host.name", "hw.id"),
     ),
     ("a_u - a_m > 0.4", lambda o: compare(minus(o.instant("a.u"), o.instant("a.m")), ">", 0.4), ("host.name", "hw.id")),

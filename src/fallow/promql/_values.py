@@ -33,6 +33,7 @@ from fallow.series.layout import (
     MINIMUM,
     NONE,
     OLDEST,
+    REFERENCE,
     SLOPE_T,
     SLOPE_TT,
     SLOPE_TV,
@@ -159,6 +160,28 @@ def _moment(fn: int, floats: Float64Array, c: int, n: int) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _slope(floats: Float64Array, c: int, n: int) -> float:
+    """Change per second of the line through the window's samples."""
+    sv, st = floats[c + SLOPE_V], floats[c + SLOPE_T]
+    return (floats[c + SLOPE_TV] - st * sv / n) / (floats[c + SLOPE_TT] - st * st / n)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _predicted(floats: Float64Array, c: int, n: int, reference: float, seconds: float) -> float:
+    """The line's value so many seconds after the window's start."""
+    return reference + floats[c + SLOPE_V] / n + _slope(floats, c, n) * (seconds - floats[c + SLOPE_T] / n)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _deviation(values: Float64Array) -> float:
+    """The median distance from the median; NaN where a value is."""
+    if np.isnan(values).any():
+        return np.nan
+    middle = quantile_of(values.copy(), 0.5)
+    return quantile_of(np.abs(values - middle), 0.5)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _ordered(fn: int, ints: Int64Array, floats: Float64Array, at: int, n: int, end: int, window: int) -> float:
     """Functions of two samples or more that depend on their order."""
     c, tail = at + CACHED, at + CACHED_LAST
@@ -173,8 +196,7 @@ def _ordered(fn: int, ints: Int64Array, floats: Float64Array, at: int, n: int, e
         seconds = (ints[tail + TAIL_T] - ints[tail + TAIL_PREVIOUS_T]) / 1e9
         return (last if last < before else last - before) / seconds
     if fn == ops.DERIV:
-        sv, st = floats[c + SLOPE_V], floats[c + SLOPE_T]
-        return (floats[c + SLOPE_TV] - st * sv / n) / (floats[c + SLOPE_TT] - st * st / n)
+        return _slope(floats, c, n)
     raw = floats[tail + TAIL_V] - floats[c + FIRST_V]
     if fn != ops.DELTA:
         raw += floats[tail + TAIL_RESET_SUM] - floats[c + FIRST_RESET_SUM]
@@ -209,7 +231,7 @@ def window(
     if n == 0:
         return following
     following = min(following, (ints[at + OLDEST] + 1) * width + span)
-    if n >= 2 and ops.RATE <= fn <= ops.DELTA:
+    if n >= 2 and (ops.RATE <= fn <= ops.DELTA or fn == ops.PREDICT):  # these depend on where the window ends
         following = min(following, end + width)
     flags = 0
     if not setting[0].plain and fn != ops.PRESENT_OVER and not nodes[node].flags & EVENTS:
@@ -220,11 +242,16 @@ def window(
             following = min(following, ((complete + width - 1) // width) * width)
         elif n * cadence < setting[0].coverage * span:
             flags = UNKNOWN
-    two = ops.RATE <= fn <= ops.DERIV
+    two = ops.RATE <= fn <= ops.DERIV or fn == ops.PREDICT
     if n >= 2 or not two:
         flags |= PRESENT
         if fn == ops.QUANTILE:
             slots[i].value = quantile_of(raw_window(ints, floats, base, s, end, stores), nodes[node].p0)
+        elif fn == ops.MAD:
+            slots[i].value = _deviation(raw_window(ints, floats, base, s, end, stores))
+        elif fn == ops.PREDICT:
+            ahead = span / 1e9 + nodes[node].p0
+            slots[i].value = _predicted(floats, at + CACHED, n, floats[base + REFERENCE], ahead)
         elif fn == ops.LAST:
             slots[i].value = floats[at + CACHED_LAST + TAIL_V]
         elif two or fn == ops.CHANGES_OVER or fn == ops.RESETS_OVER:

@@ -181,6 +181,8 @@ class Compiler:
         name, args = tree.func.name, tree.args
         if name == "quantile_over_time":
             return self._range(args[1], name, self._number(args[0], name))
+        if name == "predict_linear":
+            return self._range(args[0], name, self._number(args[1], name))
         if name in ops.RANGE_FUNCTIONS:
             return self._range(args[0], name)
         if name in ops.MAPS:

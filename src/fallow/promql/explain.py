@@ -53,7 +53,7 @@ def _what(plan: Plan, node: Node) -> str:
         case ops.RANGE:
             store = plan.signals[node.signal].stores[node.store]
             text = f"{node.text} in {store.ring - 1} panes of {store.width / 1e9:g} s"
-            if node.fn == ops.QUANTILE and RAW in store.statistics:
+            if RAW in store.statistics:
                 text += f", and the newest {RAW_LIMIT} samples as they are"
             return text
         case ops.WITH_NUMBER:

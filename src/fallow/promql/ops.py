@@ -93,6 +93,8 @@ DERIV: Final = 14
 CHANGES_OVER: Final = 15
 RESETS_OVER: Final = 16
 QUANTILE: Final = 17
+PREDICT: Final = 18
+MAD: Final = 19
 
 _TOTAL = frozenset({SUM, CARRY})
 RANGE_FUNCTIONS: Final[dict[str, tuple[int, frozenset[int]]]] = {
@@ -111,9 +113,11 @@ RANGE_FUNCTIONS: Final[dict[str, tuple[int, frozenset[int]]]] = {
     "irate": (IRATE, frozenset()),
     "idelta": (IDELTA, frozenset()),
     "deriv": (DERIV, frozenset({SLOPE_V, SLOPE_T, SLOPE_TT, SLOPE_TV})),
+    "predict_linear": (PREDICT, frozenset({SLOPE_V, SLOPE_T, SLOPE_TT, SLOPE_TV})),
     "changes": (CHANGES_OVER, frozenset({FIRST_CHANGES})),
     "resets": (RESETS_OVER, frozenset({FIRST_RESETS})),
     "quantile_over_time": (QUANTILE, frozenset({RAW})),
+    "mad_over_time": (MAD, frozenset({RAW})),
 }
 NEVER_BELOW: Final = frozenset({COUNT, MAX, PRESENT_OVER, INCREASE, CHANGES_OVER, RESETS_OVER})
 """Functions whose value on all samples is not below that on some of them."""
