@@ -36,13 +36,13 @@ $(VENV)/.kernels: $(VENV)/.installed $(KERNELS)
 run: $(VENV)/.kernels
 	$(BIN)/fallow demo
 
-test: $(VENV)/.kernels
+test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
-e2e: $(VENV)/.installed-e2e $(VENV)/.kernels
+e2e: $(VENV)/.installed-e2e
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
-bench: $(VENV)/.installed-e2e $(VENV)/.kernels
+bench: $(VENV)/.installed-e2e
 	$(BIN)/python -m pytest -m bench -s tests/benchmarks
 
 check: $(VENV)/.installed

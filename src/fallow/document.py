@@ -35,15 +35,23 @@ class Document:
 
     def problem(self, location: Location, message: str, *, kind: str = "") -> Problem:
         """A problem at a location such as ``("receivers", "otlp", 0)``, with the line and column it has in the file."""
-        mark = _find(self.node, location).start_mark
-        return Problem(
-            file=self.file,
-            line=mark.line + 1,
-            column=mark.column + 1,
-            key=_dotted(location),
-            message=message,
-            kind=kind,
-        )
+        return placed(self.file, _find(self.node, location), message, key=_dotted(location), kind=kind)
+
+
+def placed(file: str, node: yaml.Node, message: str, *, key: str = "", kind: str = "") -> Problem:
+    """A problem at the line and column where a node begins."""
+    mark = node.start_mark
+    return Problem(file=file, line=mark.line + 1, column=mark.column + 1, key=key, message=message, kind=kind)
+
+
+def not_yaml(error: yaml.YAMLError, file: str, kind: str) -> DocumentError:
+    """What the YAML parser said, at its place where it has one."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return DocumentError([Problem(file=file, message=f"not valid YAML: {error}", kind=kind)])
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    message = f"not valid YAML: {error.problem or error.context or error}"
+    return DocumentError([Problem(file=file, line=line, column=column, message=message, kind=kind)])
 
 
 def read_text(path: Path) -> str:
@@ -71,13 +79,8 @@ def parse(text: str, file: str) -> Document:
         if problems:
             raise DocumentError(problems)
         return Document(file, loader.construct_document(node), node)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        message = f"not valid YAML: {error.problem or error.context or error}"
-        raise DocumentError([Problem(file=file, line=line, column=column, message=message, kind="yaml")]) from error
     except yaml.YAMLError as error:
-        raise DocumentError([Problem(file=file, message=f"not valid YAML: {error}", kind="yaml")]) from error
+        raise not_yaml(error, file, "yaml") from error
     finally:
         loader.dispose()
 
@@ -199,16 +202,7 @@ def _check_keys_and_fill_env(node: yaml.Node, file: str, problems: list[Problem]
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    place = key.start_mark
-                    problems.append(
-                        Problem(
-                            file=file,
-                            line=place.line + 1,
-                            column=place.column + 1,
-                            key=key.value,
-                            message="stands here twice",
-                        )
-                    )
+                    problems.append(placed(file, key, "stands here twice", key=key.value))
                 seen.add(key.value)
             _check_keys_and_fill_env(value, file, problems)
     elif isinstance(node, yaml.SequenceNode):
@@ -223,15 +217,7 @@ def _fill_env(node: yaml.ScalarNode, file: str, problems: list[Problem]) -> None
         default: str | None = match[2]
         found = os.environ.get(match[1]) or default
         if found is None:
-            mark = node.start_mark
-            problems.append(
-                Problem(
-                    file=file,
-                    line=mark.line + 1,
-                    column=mark.column + 1,
-                    message=f"environment variable {match[1]} is not set",
-                )
-            )
+            problems.append(placed(file, node, f"environment variable {match[1]} is not set"))
         return found or ""
 
     node.value = _ENV.sub(value, node.value)

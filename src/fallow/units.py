@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -59,6 +60,15 @@ def duration_text(ns: int) -> str:
             text += f"{seconds // size}{unit}"
             seconds %= size
     return ("-" if ns < 0 else "") + (text or "0s")
+
+
+def moment_text(unix_ns: int) -> str:
+    """A time for people, UTC to the second.
+
+    >>> moment_text(1_767_600_000_500_000_000)
+    '2026-01-05 08:00:00'
+    """
+    return datetime.fromtimestamp(unix_ns // SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 DurationNs = Annotated[int, BeforeValidator(lambda value: duration_ns(value))]

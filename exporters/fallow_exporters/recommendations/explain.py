@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from fallow.model import Evidence, Recommendation
-from fallow.units import duration_text
+from fallow.units import duration_text, moment_text
 
 _TIERS = {
     "T0": "record only",
@@ -74,4 +72,4 @@ def _saving(one: Recommendation) -> str:
 
 
 def _moment(unix_ns: int) -> str:
-    return datetime.fromtimestamp(unix_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{moment_text(unix_ns)} UTC"

@@ -8,7 +8,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import resources
 from string import Template
 from typing import Any, Final
@@ -29,7 +28,7 @@ from fallow.semconv import (
     K8S_POD_NAME,
     SERVING_REQUEST_RATE,
 )
-from fallow.units import SECOND
+from fallow.units import SECOND, moment_text
 from fallow_exporters.report.config import ReportConfig
 from fallow_exporters.report.curves import Curves
 
@@ -125,7 +124,7 @@ def _span(found: Found) -> str:
     times = [t for d in found.detections for t in (d.start, d.end)]
     if not times:
         return "Nothing was found." if found.summary.samples else "There was no telemetry."
-    return f"Detections from {_moment(min(times))} to {_moment(max(times))} UTC; all times are UTC."
+    return f"Detections from {moment_text(min(times))} to {moment_text(max(times))} UTC; all times are UTC."
 
 
 def _sources(recommendations: Sequence[Recommendation]) -> str:
@@ -201,7 +200,7 @@ def _worth_drawing(mine: Sequence[Detection], suggested: set[str]) -> Sequence[D
 
 
 def _identity(entity: Mapping[str, str]) -> Identity:
-    """What tells an entity from others: the most specific that it has, and the job that holds it."""
+    """What tells an entity from others: the most specific that it has."""
     found = [(name, entity[name]) for name in NARROWING if entity.get(name)]
     return tuple(found[:1])
 
@@ -258,7 +257,7 @@ def _row(d: Detection, r: Recommendation | None) -> str:
             cost = f"{r.saving.cost:,.2f} {r.saving.currency}"
     lasted = max(0, d.end - d.start) // SECOND
     cells = [
-        (_moment(d.time), str(d.time)),
+        (moment_text(d.time), str(d.time)),
         (d.rule, d.rule),
         (d.title, d.title),
         (subject(d.entity), subject(d.entity)),
@@ -286,10 +285,6 @@ def _left_out(rows: int, limit: int) -> str:
 
 def _lasted(seconds: int) -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02d}" + ("" if seconds >= 60 else f":{seconds % 60:02d}")
-
-
-def _moment(unix_ns: int) -> str:
-    return datetime.fromtimestamp(unix_ns // SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _seconds(recommendation: Recommendation | None) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fallow.document import Document, Location, problems_of, read_text
+from fallow.document import Document, Location, not_yaml, placed, problems_of, read_text
 from fallow.errors import DocumentError, Problem
 from fallow_processors.cre.checks import check
 from fallow_processors.cre.hashing import generated_id, rule_hashes
@@ -24,9 +24,8 @@ from fallow_processors.cre.optimize import optimize_block
 from fallow_processors.cre.rule import Rule
 from fallow_processors.cre.schema import RuleDoc, RulesDoc, Scalar
 
-_RULE_ID = re.compile(r"[1-9A-Za-z]{12,}")
+_RULE_ID = re.compile(r"[1-9A-Za-z]{12,}")  # and of a hash
 _CRE_ID = re.compile(r"[A-Za-z0-9-]{4,}")
-_HASH = _RULE_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +86,8 @@ def _read(text: str, file: str) -> list[Document]:
             found = Document(file, _data(node), node)
             if not (isinstance(found.data, dict) and "section" in found.data and "rules" not in found.data):
                 documents.append(found)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        message = f"not valid YAML: {error.problem or error.context or error}"
-        raise DocumentError([Problem(file=file, line=line, column=column, message=message, kind="Yaml")]) from error
     except yaml.YAMLError as error:
-        raise DocumentError([Problem(file=file, message=f"not valid YAML: {error}", kind="Yaml")]) from error
+        raise not_yaml(error, file, "Yaml") from error
     finally:
         loader.dispose()
     if not documents:
@@ -107,19 +101,8 @@ def _tidy(node: yaml.Node, file: str, path: tuple[str, ...] = ()) -> None:
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
-                mark = key.start_mark
-                raise DocumentError(
-                    [
-                        Problem(
-                            file=file,
-                            line=mark.line + 1,
-                            column=mark.column + 1,
-                            key=str(key.value),
-                            message="stands here twice",
-                            kind="DuplicateTerm" if path == ("terms",) else "DuplicateKey",
-                        )
-                    ]
-                )
+                kind = "DuplicateTerm" if path == ("terms",) else "DuplicateKey"
+                raise DocumentError([placed(file, key, "stands here twice", key=str(key.value), kind=kind)])
             seen.add(key.value)
             _tidy(value, file, (*path, str(key.value)))
     elif isinstance(node, yaml.SequenceNode):
@@ -201,7 +184,7 @@ def _check_ids(doc: RuleDoc, at: Location, own_ids: bool) -> None:
     for name, value, kind in (("id", doc.metadata.id, "RuleId"), ("hash", doc.metadata.hash, "RuleHash")):
         if not value and own_ids:
             raise Wrong(f"Missing{kind}", f"metadata.{name} is required", at, value=True)
-        if value and not _HASH.fullmatch(value):
+        if value and not _RULE_ID.fullmatch(value):
             message = f"metadata.{name}: {str(value)!r} found, expected at least twelve letters or digits, no 0"
             raise Wrong(f"Invalid{kind}", message, at, value=True)
 

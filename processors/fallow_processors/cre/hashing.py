@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Any
 
-from fallow_processors.cre.schema import CreDoc, ItemDoc, MetadataDoc, RuleDoc, SequenceDoc, SetDoc
+from fallow_processors.cre.schema import CreDoc, EventDoc, ItemDoc, MetadataDoc, RuleDoc, SequenceDoc, SetDoc
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
@@ -105,7 +105,7 @@ def _sequence(s: SequenceDoc | None) -> dict[str, Any] | None:
     return {
         "Window": s.window,
         "Correlations": s.correlations,
-        "Event": _event(s),
+        "Event": _event(s.event),
         "Origin": False,
         "Order": _items(s.order),
         "Negate": _items(s.negate),
@@ -118,14 +118,14 @@ def _set(s: SetDoc | None) -> dict[str, Any] | None:
     return {
         "Window": s.window,
         "Correlations": s.correlations,
-        "Event": _event(s),
+        "Event": _event(s.event),
         "Match": _items(s.match),
         "Negate": _items(s.negate),
     }
 
 
-def _event(s: SequenceDoc | SetDoc) -> dict[str, Any] | None:
-    return None if s.event is None else {"Source": s.event.source, **_some(origin=s.event.origin)}
+def _event(event: EventDoc | None) -> dict[str, Any] | None:
+    return None if event is None else {"Source": event.source, **_some(origin=event.origin)}
 
 
 def _items(items: list[ItemDoc] | None) -> list[dict[str, Any]] | None:
@@ -162,8 +162,7 @@ def _promql(t: ItemDoc) -> dict[str, Any] | None:
     if t.promql is None:
         return None
     p = t.promql
-    event = None if p.event is None else {"Source": p.event.source, **_some(origin=p.event.origin)}
-    return {"Expr": p.expr, "Interval": p.interval, "For": p.for_, "Event": event}
+    return {"Expr": p.expr, "Interval": p.interval, "For": p.for_, "Event": _event(p.event)}
 
 
 def _extract(t: ItemDoc) -> list[dict[str, Any]] | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import yaml
 
-from fallow.document import Document, Location
+from fallow.document import Document, Location, placed
 from fallow.errors import Problem
 from fallow.units import SECOND
 from fallow_processors.cre.rule import Extract, Item, Metric, NegateOptions, Node, Pattern, Term, TermKind
@@ -33,19 +33,11 @@ class Wrong(Exception):
 
     def problem(self, document: Document) -> Problem:
         """The problem at its line and column."""
-        if not self.value:
-            return document.problem(self.at, self.message, kind=self.kind)
-        node = _value_at(document.node, self.at)
         found = document.problem(self.at, self.message, kind=self.kind)
-        mark = node.start_mark
-        return Problem(
-            file=found.file,
-            line=mark.line + 1,
-            column=mark.column + 1,
-            key=found.key,
-            message=self.message,
-            kind=self.kind,
-        )
+        if not self.value:
+            return found
+        node = _value_at(document.node, self.at)
+        return placed(document.file, node, self.message, key=found.key, kind=self.kind)
 
 
 def _value_at(node: yaml.Node, at: Location) -> yaml.Node:

@@ -138,6 +138,13 @@ class Machine:
         self._limit, self._holds = limit, holds
         self.root = self._grow(rule.root, None, 0, ())
         self.conditions.reverse()
+        node = rule.root
+        self.is_metric = len(node.items) == 1 and len(node.positives) == 1 and isinstance(node.positives[0], Metric)
+        """Whether the rule is one condition over signals and nothing else: what it says needs no matcher."""
+        self.is_local = node.is_log and not self.root.correlations
+        """Whether the rule is about the records of one resource at a time, which come in order."""
+        self.is_mixed = bool(self.metrics) and not self.is_metric
+        """Whether signals take part beside records or other signals."""
 
     def _grow(self, node: Node, parent: Condition | None, bit: int, correlations: Key) -> Condition:
         made = Condition(node, parent, bit, correlations, self._limit, self._holds)
@@ -150,17 +157,6 @@ class Machine:
             elif isinstance(item, Node):
                 self._grow(item, made, made.number(item), made.correlations)
         return made
-
-    @property
-    def is_metric(self) -> bool:
-        """Whether the rule is one condition over signals and nothing else: what it says needs no matcher."""
-        node = self.rule.root
-        return len(node.items) == 1 and len(node.positives) == 1 and isinstance(node.positives[0], Metric)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the rule is about the records of one resource at a time, which come in order."""
-        return self.root.node.is_log and not self.root.correlations
 
     def advance(self, clock: int) -> list[Match]:
         """What follows from time having come to ``clock``."""

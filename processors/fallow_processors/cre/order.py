@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 NEVER = -(1 << 62)
+FOREVER = 1 << 62
 SOURCES = 1 << 16
 """Sources remembered; beyond this those longest unheard of are forgotten."""
 

@@ -27,7 +27,7 @@ from fallow.series import SeriesKey
 from fallow_processors.cre.config import CreConfig
 from fallow_processors.cre.happening import Happening
 from fallow_processors.cre.machine import Condition, Key, Machine, Match
-from fallow_processors.cre.order import NEVER, InOrder, Newest
+from fallow_processors.cre.order import FOREVER, NEVER, InOrder, Newest
 from fallow_processors.cre.records import OWN_EVENTS, Found, Records, resource_keys
 from fallow_processors.cre.rule import Metric, Rule
 from fallow_processors.cre.ruleset import RuleSet
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 EVENT_LABELS = (*semconv.IDENTITY, semconv.JOB_NAME, semconv.USER_NAME)
 """Attributes of an event that conditions over ``fallow_event`` may name: those that tell whose event it is."""
 
+_Reader = tuple[Machine, Metric, Condition, int]
 _Waiting = tuple[Machine, Condition, int, Happening, Key]
 
 
@@ -48,10 +49,10 @@ class CreProcessor:
         self._lateness = config.lateness
         self._machines = [Machine(rule, config.max_partial, self._holds) for rule in ruleset.rules]
         self._questions: dict[tuple[str, int, int], int] = {}
-        self._readers: list[list[tuple[Machine, Condition, int]]] = []
+        self._readers: list[list[_Reader]] = []
         for machine in self._machines:
             for metric, condition, number in machine.metrics:
-                self._reader(metric).append((machine, condition, number))
+                self._reader(metric).append((machine, metric, condition, number))
         if self._questions:
             compile_kernels()
         questions = [Question(expr=e, for_ns=f, interval_ns=i) for e, f, i in self._questions]
@@ -66,7 +67,6 @@ class CreProcessor:
         )
         self._records = Records(self._machines, config.sources)
         self._local = [m for m in self._machines if m.is_local]
-        self._mixed = [m for m in self._machines if m.metrics and not m.is_metric]
         self._waiting_mixed: InOrder[_Waiting] = InOrder()
         self._waiting_logs: InOrder[_Waiting] = InOrder()
         self._newest = Newest()
@@ -135,14 +135,14 @@ class CreProcessor:
             if id >= 0:
                 series.append(id)
                 times.append(int(logs.time[i]))
-        return MetricBatch.of(series, times, np.ones(len(series)).tolist()) if series else None
+        return MetricBatch.of(series, times, [1.0] * len(series)) if series else None
 
     def _record(self, record: Found) -> list[Detection]:
         machine, happening = record.machine, record.happening
-        if machine in self._local:
+        if machine.is_local:
             matches = record.condition.offer(happening.time, record.mask, happening, record.resource)
             return self._detected(machine, matches)
-        waiting = self._waiting_mixed if machine in self._mixed else self._waiting_logs
+        waiting = self._waiting_mixed if machine.is_mixed else self._waiting_logs
         item = (machine, record.condition, record.mask, happening, record.resource)
         waiting.add(happening.time, json.dumps(("record", *record.resource)), item)
         return []
@@ -159,7 +159,7 @@ class CreProcessor:
         return found
 
     # -- signals -------------------------------------------------------------------------------------------------------
-    def _reader(self, metric: Metric) -> list[tuple[Machine, Condition, int]]:
+    def _reader(self, metric: Metric) -> list[_Reader]:
         key = (metric.expr, metric.for_ns, metric.interval_ns)
         if key not in self._questions:
             self._questions[key] = len(self._questions)
@@ -173,19 +173,19 @@ class CreProcessor:
     def _edges(self, edges: Sequence[Edge]) -> list[Detection]:
         found: list[Detection] = []
         for edge in edges:
-            for machine, condition, number in self._readers[edge.condition]:
+            for machine, metric, condition, number in self._readers[edge.condition]:
                 if edge.state in ("ended", "open"):
                     found += self._ceased(machine, edge)
                 elif machine.is_metric:
-                    found.append(self._of_edge(machine, edge))
+                    found.append(self._of_edge(machine, metric, edge))
                 elif edge.state == "began":
-                    item = _happening(machine, condition, number, edge)
+                    item = _happening(metric, edge)
                     rank = json.dumps(("signal", number, sorted(edge.labels.items())))
                     self._waiting_mixed.add(edge.time, rank, (machine, condition, 1 << number, item, ()))
         return found
 
-    def _of_edge(self, machine: Machine, edge: Edge) -> Detection:
-        item = _happening(machine, machine.root, 0, edge)
+    def _of_edge(self, machine: Machine, metric: Metric, edge: Edge) -> Detection:
+        item = _happening(metric, edge)
         state: DetectionState = "unknown" if edge.state == "unknown" else "fired"
         found = _detection(machine.rule, item, tuple(sorted(edge.labels.items())), edge.time, state)
         if state == "fired":
@@ -224,16 +224,16 @@ class CreProcessor:
         logs = reached - self._lateness if reached > NEVER else NEVER
         mixed = self._engine.settled if self._engine.settled > NEVER else logs
         if final:
-            logs = mixed = 1 << 62
+            logs = mixed = FOREVER
         found: list[Detection] = []
         for waiting, safe in ((self._waiting_logs, logs), (self._waiting_mixed, mixed)):
             for time, (machine, condition, mask, item, resource) in waiting.release(safe):
                 found += self._detected(machine, condition.offer(time, mask, item, resource))
         for machine in self._watched:
-            if machine in self._local:
-                clock = (1 << 62) if final else self._ticked - self._lateness
+            if machine.is_local:
+                clock = FOREVER if final else self._ticked - self._lateness
             else:
-                clock = mixed if machine in self._mixed else logs
+                clock = mixed if machine.is_mixed else logs
             if clock > 0:
                 found += self._detected(machine, machine.advance(clock))
         return found
@@ -276,8 +276,7 @@ class CreProcessor:
         return lost
 
 
-def _happening(machine: Machine, condition: Condition, number: int, edge: Edge) -> Happening:
-    metric = next(m for m, c, n in machine.metrics if c is condition and n == number)
+def _happening(metric: Metric, edge: Edge) -> Happening:
     return Happening(
         kind="signal",
         name=_first_signal(metric.expr) or metric.source,

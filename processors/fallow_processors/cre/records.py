@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fallow import semconv
 from fallow.batch import LogBatch
@@ -68,18 +69,15 @@ class Records:
             name = logs.event_name[i]
             if name in OWN_EVENTS:
                 continue
-            attributes = logs.attributes(i)
-            if name:
-                attributes = {**attributes, semconv.EVENT_NAME: name}
-            matched = self._index.match(bodies[i] or "", attributes)
+            attribute = partial(_attribute, logs, i)
+            matched = self._index.match(bodies[i] or "", attribute)
             if matched:
-                yield from self._of(logs, i, bodies[i] or "", attributes, matched, keys[int(logs.source[i])])
+                yield from self._of(logs, i, bodies[i] or "", matched, keys[int(logs.source[i])])
 
-    def _of(
-        self, logs: LogBatch, i: int, text: str, attributes: Mapping[str, str], matched: list[int], resource: Key
-    ) -> Iterator[Found]:
+    def _of(self, logs: LogBatch, i: int, text: str, matched: list[int], resource: Key) -> Iterator[Found]:
         entity = logs.resources[int(logs.source[i])]
-        everything = {**entity, **attributes}
+        name = logs.event_name[i]
+        everything = {**entity, **logs.attributes(i), **({semconv.EVENT_NAME: name} if name else {})}
         masks: dict[int, tuple[Machine, Condition, int, tuple[Extract, ...]]] = {}
         for pattern in matched:
             for machine, condition, number, extracts in self._wanted[pattern]:
@@ -88,7 +86,6 @@ class Records:
                 _, _, mask, taken = masks.get(id(condition), (machine, condition, 0, ()))
                 masks[id(condition)] = (machine, condition, mask | 1 << number, (*taken, *extracts))
         time = int(logs.time[i])
-        name = logs.event_name[i]
         for machine, condition, mask, taken in masks.values():
             happening = Happening(
                 kind="event" if name else "log",
@@ -111,6 +108,13 @@ class Records:
         if mapped is not None:
             return all(attributes.get(name) in values for name, values in mapped.items())
         return source != SCHEDULER or semconv.EVENT_NAME in attributes
+
+
+def _attribute(logs: LogBatch, i: int, name: str) -> str | None:
+    """One attribute of a record. Its event name is known without decoding the others."""
+    if name == semconv.EVENT_NAME:
+        return logs.event_name[i] or None
+    return logs.attributes(i).get(name)
 
 
 def _extracted(extracts: Sequence[Extract], text: str) -> dict[str, str]:

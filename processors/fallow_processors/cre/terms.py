@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import re2
@@ -21,7 +21,6 @@ class TermIndex:
         for pattern in patterns:
             self._ids.setdefault(pattern, len(self._ids))
         self._fields = [(p.field, i, compiled(p.kind, p.text)) for p, i in self._ids.items() if p.field]
-        self._field_names = {field for field, _, _ in self._fields}
         self._programs = [(i, compiled(p.kind, p.text)) for p, i in self._ids.items() if p.kind == "jq"]
         in_set = [(p, i) for p, i in self._ids.items() if p.kind != "jq"]
         self._set_ids = [i for _, i in in_set]
@@ -34,22 +33,21 @@ class TermIndex:
         """The number of a pattern that the index was made of."""
         return self._ids[pattern]
 
-    def match(self, text: str, attributes: Mapping[str, str]) -> list[int]:
-        """The patterns that a record matches, ascending; a pattern with a field that the record has looks only there."""
+    def match(self, text: str, attribute: Callable[[str], str | None]) -> list[int]:
+        """The patterns that a record matches, ascending; a pattern with a field that the record has looks only there.
+
+        ``attribute`` is asked for the fields alone: to decode what a record has costs more than to match its text.
+        """
         found: set[int] = set()
         if text:
             if self._set is not None:
                 found.update(self._set_ids[k] for k in self._set.Match(text) or ())
             found.update(i for i, test in self._programs if test(text))
         for field, i, test in self._fields:
-            value = attributes.get(field)
+            value = attribute(field)
             if value is not None:
                 (found.add if test(value) else found.discard)(i)
         return sorted(found)
-
-    def fields_in(self, attributes: Mapping[str, str]) -> bool:
-        """Whether a pattern looks at one of these attributes."""
-        return not self._field_names.isdisjoint(attributes)
 
 
 def _compiled_set(patterns: Sequence[Pattern]) -> Any:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from fallow import semconv
 from fallow.batch import Batch, LogBatch
-from fallow.cli.output import log_to_stderr, moment, out
+from fallow.cli.output import log_to_stderr, out
 from fallow.cli.replay import by_rule
 from fallow.config import parse_config
 from fallow.entity import subject
@@ -28,7 +28,7 @@ from fallow.model import Detection, Recommendation
 from fallow.registry import components
 from fallow.replay import Accounting, Summary
 from fallow.service import Service
-from fallow.units import duration_ns, duration_text
+from fallow.units import duration_ns, duration_text, moment_text
 
 CONFIG = """\
 receivers:
@@ -110,7 +110,7 @@ class _Screen:
         share = min(1.0, (self._now - self._first) / self._simulated_ns) if self._simulated_ns else 0.0
         text = Text.assemble(
             ("Simulated cluster  ", "bold"),
-            f"{moment(self._now)} UTC, " if self._now else "starting; the very first run compiles its kernels, ",
+            f"{moment_text(self._now)} UTC, " if self._now else "starting; the very first run compiles its kernels, ",
             f"{duration_text(self._now - self._first)} of telemetry in {elapsed:.0f} s ({share:.0%})\n",
             f"{summary.entities} GPUs, {summary.samples:,} samples, {summary.events:,} events   ",
             (f"{summary.gpu_seconds_observed / 3600:.0f} GPU-hours observed, ", ""),
@@ -125,7 +125,7 @@ class _Screen:
         for name in ("job", "name", "user", "started (UTC)"):
             table.add_column(name, no_wrap=True)
         for id, job in running[-ROWS:]:
-            table.add_row(id, job.name, job.user, moment(job.start))
+            table.add_row(id, job.name, job.user, moment_text(job.start))
         return table
 
     def _found(self) -> Table:
@@ -136,7 +136,7 @@ class _Screen:
         table.add_column("state", no_wrap=True, min_width=8)
         for d in sorted(found, key=lambda d: d.time)[-ROWS:]:
             style = {"fired": "yellow", "unknown": "dim"}.get(d.state, "")
-            table.add_row(moment(d.time), d.rule, d.title, subject(d.entity), d.state, style=style)
+            table.add_row(moment_text(d.time), d.rule, d.title, subject(d.entity), d.state, style=style)
         return table
 
     def _suggested(self) -> Table:

@@ -7,10 +7,11 @@ import logging
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import IO, Any, NoReturn
 
 from rich.console import Console
+
+from fallow.units import moment_text
 
 out = Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -36,18 +37,15 @@ def json_sink(path: str) -> Generator[IO[str]]:
         yield sink
 
 
-def moment(unix_ns: int) -> str:
-    """A time for people, UTC to the second."""
-    return datetime.fromtimestamp(unix_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
 class _Lines(logging.Formatter):
     """``time LEVEL logger: sentence key=value …``"""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {k: v for k, v in vars(record).items() if k not in _STANDARD}
         extra = "".join(f" {k}={json.dumps(v, default=str)}" for k, v in fields.items())
-        text = f"{moment(int(record.created * 1e9))} {record.levelname} {record.name}: {record.getMessage()}{extra}"
+        text = (
+            f"{moment_text(int(record.created * 1e9))} {record.levelname} {record.name}: {record.getMessage()}{extra}"
+        )
         return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
 
 

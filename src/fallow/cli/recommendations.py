@@ -14,10 +14,11 @@ from google.protobuf.json_format import MessageToDict
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from fallow.cli.output import err, fail, moment, out
+from fallow.cli.output import err, fail, out
 from fallow.entity import subject
 from fallow.recommend.v1 import recommend_pb2 as pb
 from fallow.recommend.v1.recommend_pb2_grpc import RecommendationServiceStub
+from fallow.units import moment_text
 
 app = typer.Typer(help="Read and decide recommendations of a running Fallow.", no_args_is_help=True)
 
@@ -74,7 +75,7 @@ def _row(r: Any) -> tuple[str, ...]:
     hours = f"{r.saving.gpu_seconds / 3600:.1f} ({r.saving.low / 3600:.1f}–{r.saving.high / 3600:.1f})"
     return (
         r.id,
-        moment(r.created_unix_nano),
+        moment_text(r.created_unix_nano),
         _state(r.state),
         r.tier,
         r.action.kind,

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fallow.batch import Batch
-from fallow.cli.output import err, json_sink, moment, out
+from fallow.cli.output import err, json_sink, out
 from fallow.component import Context
 from fallow.entity import subject
 from fallow.errors import DocumentError, Problem
@@ -24,6 +24,7 @@ from fallow.registry import factory
 from fallow.replay import Summary, default_chain, json_line, read_recording
 from fallow.replay import replay as run_replay
 from fallow.testing.components import context
+from fallow.units import moment_text
 
 SHOWN = 20
 """Detections in the table; JSON and report have all."""
@@ -143,7 +144,7 @@ def _detections(shown: Sequence[Detection], by_detection: Mapping[str, Recommend
         hours = (
             f"{r.saving.gpu_seconds / 3600:.1f} ({r.saving.low / 3600:.1f}–{r.saving.high / 3600:.1f})" if r else "–"
         )
-        table.add_row(moment(d.time), moment(d.end), d.rule, subject(d.entity), d.state, hours)
+        table.add_row(moment_text(d.time), moment_text(d.end), d.rule, subject(d.entity), d.state, hours)
     return table
 
 

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from fallow.cli.output import err, fail, moment, out
+from fallow.cli.output import err, fail, out
 from fallow.entity import subject
 from fallow.errors import DocumentError, NotFound, Problem
 from fallow.registry import components
 from fallow.testing.rules import RULE, Sample, check_rule_folder
+from fallow.units import moment_text
 
 app = typer.Typer(help="Check and test rules.", no_args_is_help=True)
 
@@ -93,7 +94,7 @@ def run_samples(path: Paths, as_json: AsJson = False) -> None:
 
 def _failed(sample: Sample) -> Problem:
     wanted = "exactly once" if sample.wanted else "not at all"
-    said = [f"{d.state} at {moment(d.time)} UTC on {subject(d.entity)}" for d in sample.detections]
+    said = [f"{d.state} at {moment_text(d.time)} UTC on {subject(d.entity)}" for d in sample.detections]
     message = f"should fire {wanted}, fired {sample.fired} times{': ' if said else ''}{'; '.join(said)}"
     return Problem(file=str(sample.path), message=message)
 

@@ -86,12 +86,6 @@ class Compiler:
             raise NumberError("a condition has to be a vector of results, this is one number", 0)
         return found
 
-    def either(self) -> Operand:
-        """The whole expression, a vector or a number."""
-        tree = parse(self.expr)
-        self.domain = GROUPED if grouped(tree) else PER_CLOCK
-        return self._any(tree)
-
     def root(self, vector: Node, hold: int, interval: int) -> Node:
         """The node that watches the vector for a condition; never shared."""
         return self._node(("root", len(self.plan.roots)), ops.ROOT, (vector,), ns=hold, p=(float(interval), 0.0))

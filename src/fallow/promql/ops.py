@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from fallow.series.layout import (
-    CARRY,
     FIRST_CHANGES,
     FIRST_RESET_SUM,
     FIRST_RESETS,
@@ -13,12 +12,9 @@ from fallow.series.layout import (
     MAXIMUM,
     MINIMUM,
     RAW,
-    SLOPE_T,
-    SLOPE_TT,
-    SLOPE_TV,
-    SLOPE_V,
+    SLOPE,
     SQUARES,
-    SUM,
+    TOTAL,
 )
 
 # -- what a slot does -------------------------------------------------------------------------------------------------
@@ -96,15 +92,14 @@ QUANTILE: Final = 17
 PREDICT: Final = 18
 MAD: Final = 19
 
-_TOTAL = frozenset({SUM, CARRY})
 RANGE_FUNCTIONS: Final[dict[str, tuple[int, frozenset[int]]]] = {
-    "avg_over_time": (AVG, _TOTAL),
-    "sum_over_time": (SUM_OF, _TOTAL),
+    "avg_over_time": (AVG, TOTAL),
+    "sum_over_time": (SUM_OF, TOTAL),
     "count_over_time": (COUNT, frozenset()),
     "min_over_time": (MIN, frozenset({MINIMUM})),
     "max_over_time": (MAX, frozenset({MAXIMUM})),
-    "stddev_over_time": (STDDEV, _TOTAL | {SQUARES}),
-    "stdvar_over_time": (STDVAR, _TOTAL | {SQUARES}),
+    "stddev_over_time": (STDDEV, TOTAL | {SQUARES}),
+    "stdvar_over_time": (STDVAR, TOTAL | {SQUARES}),
     "last_over_time": (LAST, frozenset()),
     "present_over_time": (PRESENT_OVER, frozenset()),
     "rate": (RATE, frozenset({FIRST_V, FIRST_RESET_SUM})),
@@ -112,8 +107,8 @@ RANGE_FUNCTIONS: Final[dict[str, tuple[int, frozenset[int]]]] = {
     "delta": (DELTA, frozenset({FIRST_V})),
     "irate": (IRATE, frozenset()),
     "idelta": (IDELTA, frozenset()),
-    "deriv": (DERIV, frozenset({SLOPE_V, SLOPE_T, SLOPE_TT, SLOPE_TV})),
-    "predict_linear": (PREDICT, frozenset({SLOPE_V, SLOPE_T, SLOPE_TT, SLOPE_TV})),
+    "deriv": (DERIV, SLOPE),
+    "predict_linear": (PREDICT, SLOPE),
     "changes": (CHANGES_OVER, frozenset({FIRST_CHANGES})),
     "resets": (RESETS_OVER, frozenset({FIRST_RESETS})),
     "quantile_over_time": (QUANTILE, frozenset({RAW})),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from fallow.promql import ops
 from fallow.series import StoreSpec, pane_width
 
 Labels = tuple[tuple[str, str], ...]
@@ -60,7 +59,6 @@ class Node:
     scalar: bool = False
     labels: Labels = ()
     """ABSENT: the labels of its element."""
-    relabel: Callable[[Labels], Labels] | None = None
     text: str = ""
 
 
@@ -134,6 +132,3 @@ def below(node: Node) -> list[Node]:
             seen[found.index] = found
             todo.extend(found.children)
     return [seen[i] for i in sorted(seen)]
-
-
-__all__ = ["ALL", "NAME", "LabelSet", "Labels", "Node", "Plan", "Signal", "below", "ops"]
