@@ -4,6 +4,7 @@ FallowError
 ├── PermanentError          the same input fails again: count it, drop it, go on
 │   ├── DocumentError       a configuration, rule, playbook or mapping that is wrong; carries every Problem found
 │   ├── MalformedRequest    a request that is not OTLP at all
+│   ├── WrongStamp          a time in a log file that cannot be read as its format says
 │   ├── NotFound            no recommendation (or component, or file) of that name
 │   └── InvalidTransition   a recommendation cannot go from its state to the one asked for
 └── TransientError          the same input may succeed later; carries when to try again
@@ -61,6 +62,14 @@ class DocumentError(PermanentError):
 
 class MalformedRequest(PermanentError):
     """A request that is not OTLP at all."""
+
+
+class WrongStamp(PermanentError):
+    """A time in a log file that cannot be read as its format says; ``kind`` is one word for it."""
+
+    def __init__(self, message: str, kind: str = "ParseTimestamp") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class NotFound(PermanentError):
