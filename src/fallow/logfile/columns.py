@@ -173,14 +173,17 @@ class _Columns:
         if self.year is not None:
             # Years that int64 nanoseconds hold in full; outside them the reading one by one says what is wrong.
             self.ok &= (self.year >= 1678) & (self.year <= 2261)
-            found: Int64Array = self._days(self.year) * (86_400 * SECOND) + in_day * SECOND + self.nano
-            return found
+            return self._days(self.year) * (86_400 * SECOND) + in_day * SECOND + self.nano
         self.ok &= (self.month != 2) | (self.day < 29)
         newest = now + YEAR_SLOP
         last = (datetime.fromtimestamp(0, UTC) + timedelta(seconds=newest // SECOND)).year + 1
         times = np.zeros(len(self.ok), dtype=np.int64)
         for year in (last - 2, last - 1, last):
-            found = self._days(np.full(len(self.ok), year, dtype=np.int64)) * (86_400 * SECOND) + in_day * SECOND + self.nano
+            found = (
+                self._days(np.full(len(self.ok), year, dtype=np.int64)) * (86_400 * SECOND)
+                + in_day * SECOND
+                + self.nano
+            )
             times = np.where(found <= newest, found, times)
         return times
 
@@ -191,10 +194,9 @@ class _Columns:
         leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
         self.ok &= (self.day >= 1) & (self.day <= _LENGTH[month] + (leap & (month == 2)))
         before = year - 1
-        return (
-            365 * before + before // 4 - before // 100 + before // 400
-            + _BEFORE[month] + (leap & (month > 2)) + self.day - 1 - _EPOCH_DAYS
-        )  # fmt: skip
+        days: Int64Array = 365 * before + before // 4 - before // 100 + before // 400 - _EPOCH_DAYS
+        days += _BEFORE[month] + (leap & (month > 2)) + self.day - 1
+        return days
 
 
 def _year(c: _Columns, _: str) -> None:
