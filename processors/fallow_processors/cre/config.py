@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fallow.component import ComponentConfig
 from fallow.units import SECOND, DurationNs
+from fallow_processors.cre.matchers import Defect
 
 
 class CreConfig(ComponentConfig):
@@ -47,3 +48,7 @@ class CreConfig(ComponentConfig):
         description="Partial matches held for each condition; beyond this the one that began first is dropped.",
     )
     lenient: bool = Field(default=False, description="Let unknown keys in rules pass, with a warning each.")
+    published_defects: tuple[Defect, ...] = Field(
+        default=(),
+        description="Mistakes of published engines to be made too, for comparison with them; see docs/conformance.md.",
+    )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fallow_processors.cre.happening import Happening, joined
-from fallow_processors.cre.matchers import Hit, Matcher, Negative, matcher
+from fallow_processors.cre.matchers import INTENDED, Defect, Hit, Matcher, Negative, matcher
 from fallow_processors.cre.rule import Item, Metric, Node, Rule, Term
 
 Key = tuple[str, ...]
@@ -40,10 +40,18 @@ class Condition:
         correlations: those of the nodes around it.
         limit: matchers held at most; the one that was begun first goes for a new one.
         holds: answers for negatives that are conditions over signals.
+        defects: those of published engines that its matchers have.
     """
 
     def __init__(
-        self, node: Node, parent: Condition | None, bit: int, correlations: Key, limit: int, holds: Holds
+        self,
+        node: Node,
+        parent: Condition | None,
+        bit: int,
+        correlations: Key,
+        limit: int,
+        holds: Holds,
+        defects: frozenset[Defect],
     ) -> None:
         self.node = node
         self.parent = parent
@@ -53,6 +61,7 @@ class Condition:
         self.late = 0
         self._limit = limit
         self._holds = holds
+        self._defects = defects
         self._ids = _numbered(node)
         self._positives = [self._ids[_key(item)] for item in node.positives for _ in range(_count(item))]
         self._negatives = [
@@ -111,7 +120,14 @@ class Condition:
             assert isinstance(item, Metric)
             return self._holds(item, labels, start, end)
 
-        return matcher(self._positives, self._negatives, self.node.window, ordered=self.node.ordered, asked=asked)
+        return matcher(
+            self._positives,
+            self._negatives,
+            self.node.window,
+            ordered=self.node.ordered,
+            asked=asked,
+            defects=self._defects,
+        )
 
     def _settled(self, key: Key, found: Matcher[Happening], hits: list[Hit[Happening]]) -> list[Match]:
         out: list[Match] = []
@@ -130,12 +146,12 @@ class Condition:
 class Machine:
     """A rule at work: its conditions, innermost first."""
 
-    def __init__(self, rule: Rule, limit: int, holds: Holds) -> None:
+    def __init__(self, rule: Rule, limit: int, holds: Holds, defects: frozenset[Defect] = INTENDED) -> None:
         self.rule = rule
         self.conditions: list[Condition] = []
         self.logs: list[Condition] = []
         self.metrics: list[tuple[Metric, Condition, int]] = []
-        self._limit, self._holds = limit, holds
+        self._limit, self._holds, self._defects = limit, holds, defects
         self.root = self._grow(rule.root, None, 0, ())
         self.conditions.reverse()
         node = rule.root
@@ -147,7 +163,7 @@ class Machine:
         """Whether signals take part beside records or other signals."""
 
     def _grow(self, node: Node, parent: Condition | None, bit: int, correlations: Key) -> Condition:
-        made = Condition(node, parent, bit, correlations, self._limit, self._holds)
+        made = Condition(node, parent, bit, correlations, self._limit, self._holds, self._defects)
         self.conditions.append(made)
         if node.is_log:
             self.logs.append(made)

@@ -11,23 +11,36 @@ negatives, a hit waits until time has passed strictly beyond every interval in w
     sequence A→B, W=10   -B--A--B--     hit at the second B
     A→B unless N         -A-N-B----     vetoed: A is dropped, B alone starts nothing
 
-Semantics: published CRE engines, in their intended form; their known defects (expiry of a first slot that is not full,
-order of partly filled slots, negatives unseen by a partly filled set) are not reproduced.
+Semantics: published CRE engines, in their intended form. What they do otherwise by mistake is behind a switch each, see
+``Defect``, for comparison with them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 T = TypeVar("T")
 Queue = deque[tuple[int, T]]
 Hit = tuple[tuple[int, T], ...]
 Asked = Callable[[int, int, int], bool | None]
 """(number of the negative, first, last time) → whether it held there; None where that is unknown."""
+Defect = Literal["D1", "D2", "D3", "D4", "D10"]
+"""A mistake of published engines that a matcher can be told to make too.
+
+- D1: a sequence forgets nothing before its first slot is full: a term repeated in one slot has no window.
+- D2: what follows a dropped event may stay in a sequence although it is older than what should precede it.
+- D3: a set does not see negatives before one of its slots is full.
+- D4: a set takes a slot for full although it lost events to age, and crashes (``crashed``) once all slots seem so.
+- D10: with negatives, age is looked at only when an event is remembered to be due, and some are not remembered. Nobody
+  lists this one; it shows in one of a thousand random sequences whose lines match several terms.
+"""
+DEFECTS: tuple[Defect, ...] = get_args(Defect)
+INTENDED: frozenset[Defect] = frozenset()
+_FOREVER = 1 << 63
 
 
 def never(negative: int, start: int, end: int) -> bool | None:
@@ -84,9 +97,17 @@ class Matcher(ABC, Generic[T]):
     """Base of the automata: slots, clock and window."""
 
     def __init__(
-        self, slots: Sequence[Slot], window: int, negatives: Sequence[Negative] = (), asked: Asked = never
+        self,
+        slots: Sequence[Slot],
+        window: int,
+        negatives: Sequence[Negative] = (),
+        asked: Asked = never,
+        defects: frozenset[Defect] = INTENDED,
     ) -> None:
         self.late = 0
+        self.crashed = False
+        """Whether a published engine would have crashed; from then on nothing is said."""
+        self._defects = defects
         self._asked = asked
         self._held_back: list[Hit[T]] = []
         self._slots = tuple(slots)
@@ -99,6 +120,8 @@ class Matcher(ABC, Generic[T]):
         self._left = max(0, self._left)
         self._right = window + max((n.window + n.slide for n in negatives), default=0)
         self._right = max(window, self._right)
+        self._due = _FOREVER if "D10" in defects else 0
+        """When the next event is due to go by age (D10)."""
 
     @abstractmethod
     def scan(self, time: int, mask: int, item: T) -> list[Hit[T]]:
@@ -121,7 +144,7 @@ class Matcher(ABC, Generic[T]):
     @property
     def idle(self) -> bool:
         """Whether nothing is held: a matcher of a partition may then be forgotten."""
-        return not any(self._queues) and not any(self._vetoes)
+        return not any(self._queues) and not any(self._vetoes) and not self.crashed
 
     def _on_time(self, time: int) -> bool:
         if time < self._clock:
@@ -133,8 +156,15 @@ class Matcher(ABC, Generic[T]):
     def _full(self, slot: int) -> bool:
         return len(self._queues[slot]) >= self._slots[slot].need
 
+    def _active(self) -> int:
+        """Number of leading full slots."""
+        for slot in range(len(self._slots)):
+            if not self._full(slot):
+                return slot
+        return len(self._slots)
+
     def _complete(self) -> bool:
-        return all(self._full(slot) for slot in range(len(self._slots)))
+        return self._active() == len(self._slots)
 
     def _take(self) -> Hit[T]:
         """The oldest events of every slot, consumed."""
@@ -165,28 +195,32 @@ class Set(Matcher[T]):
 class _Ordered(Matcher[T]):
     """What both sequences share: which slots are open, and what is dropped when an earlier one loses its events."""
 
-    def _active(self) -> int:
-        """Number of leading full slots."""
-        return next((i for i in range(len(self._slots)) if not self._full(i)), len(self._slots))
-
     def _append(self, time: int, mask: int, item: T) -> None:
         """Put the event into every full leading slot that it matches, and into the first that is not full."""
         for i in range(min(self._active() + 1, len(self._slots))):
             if mask >> self._slots[i].term & 1:
                 self._queues[i].append((time, item))
 
-    def _prune(self) -> None:
-        """Drop what precedes the last used event of the slot before; nothing follows a slot that is not full."""
-        after = self._slots[0].need
-        for i in range(1, len(self._slots)):
-            before = self._queues[i - 1]
-            if len(before) < after:
-                self._queues[i].clear()
-            else:
-                last = before[after - 1][0]
-                while self._queues[i] and self._queues[i][0][0] < last:
-                    self._queues[i].popleft()
-            after = self._slots[i].need
+    def _prune(self, active: int) -> None:
+        """Drop what precedes the last used event of the slot before; nothing follows a slot that is not full.
+
+        ``active``: how many leading slots were full. With D2 others keep what they have, unless the first slot is empty.
+        """
+        pruned = len(self._slots)
+        if "D2" in self._defects and self._queues[0]:
+            pruned = active
+        for i in range(1, pruned):
+            queue = self._queues[i]
+            if not self._full(i - 1):
+                queue.clear()
+                continue
+            earliest = self._earliest(i)
+            while queue and queue[0][0] < earliest:
+                queue.popleft()
+
+    def _earliest(self, slot: int) -> int:
+        """The time of the last used event of the slot before."""
+        return self._queues[slot - 1][self._slots[slot - 1].need - 1][0]
 
 
 class Seq(_Ordered[T]):
@@ -196,16 +230,20 @@ class Seq(_Ordered[T]):
         if not self._on_time(time):
             return []
         first = self._queues[0]
-        if first and first[0][0] < time - self._window:
+        if first and first[0][0] < time - self._window and (self._full(0) or "D1" not in self._defects):
+            active = self._active()
             while first and first[0][0] < time - self._window:
                 first.popleft()
-            self._prune()
+            self._prune(active)
         self._append(time, mask, item)
         if not self._complete():
             return []
         hit = self._take()
-        self._prune()
+        self._prune(len(self._slots))
         return [hit]
+
+    def _earliest(self, slot: int) -> int:
+        return super()._earliest(1 if "D2" in self._defects else slot)
 
 
 class _Negated(Matcher[T]):
@@ -222,14 +260,19 @@ class _Negated(Matcher[T]):
         """(time, slot, position in the slot) of each event of the complete frame, in the order of anchors."""
         ...
 
-    def _dropped(self) -> None:
-        """Called after an event was dropped or a hit was taken."""
+    def _dropped(self, active: int) -> None:
+        """Called after events were dropped or a hit was taken; ``active`` leading slots were full before."""
 
     def _expire(self, now: int) -> None:
-        if self._complete():
+        active = self._active()
+        late = "D10" in self._defects
+        if late and now < self._due:
+            return
+        if active == len(self._slots):
+            self._due = _FOREVER if late else 0
             return
         dropped = False
-        for queue in self._queues:
+        for queue in self._aging():
             while queue and queue[0][0] < now - self._right:
                 queue.popleft()
                 dropped = True
@@ -237,12 +280,27 @@ class _Negated(Matcher[T]):
             while times and times[0] < now - self._right - self._left:
                 times.popleft()
         if dropped:
-            self._dropped()
+            self._dropped(active)
+        if late:
+            vetoes = (times[0] + self._left + self._right for times in self._vetoes if times)
+            self._due = min((*self._dues(), *vetoes), default=_FOREVER)
+
+    def _dues(self) -> Iterator[int]:
+        """When events will be due to go, of those of which it is remembered (D10)."""
+        return (queue[0][0] + self._right for queue in self._queues if queue)
+
+    def _remember(self, due: int) -> None:
+        self._due = min(self._due, due)
+
+    def _aging(self) -> Sequence[Queue[T]]:
+        """The queues whose events are dropped by age alone."""
+        return self._queues
 
     def _record(self, time: int, mask: int) -> None:
         for negative, times in zip(self._negatives, self._vetoes, strict=True):
             if mask >> negative.term & 1:
                 times.append(time)
+                self._remember(time + self._left + self._right)
 
     def _settle(self) -> list[Hit[T]]:
         hits: list[Hit[T]] = []
@@ -258,7 +316,7 @@ class _Negated(Matcher[T]):
                 self._drop(frame[verdict])
                 continue
             (self._held_back if verdict == "unknown" else hits).append(self._take())
-            self._dropped()
+            self._dropped(len(self._slots))
         return hits
 
     def decided_at(self, times: Sequence[int]) -> int:
@@ -293,23 +351,49 @@ class _Negated(Matcher[T]):
 
     def _drop(self, event: tuple[int, int, int]) -> None:
         del self._queues[event[1]][event[2]]
-        self._dropped()
+        self._dropped(len(self._slots))
 
 
 class NegSet(_Negated[T]):
     """A set that negatives may veto."""
 
+    _stale: frozenset[int] = frozenset()
+    """Slots that count as full although events went by age (D4)."""
+
     def scan(self, time: int, mask: int, item: T) -> list[Hit[T]]:
-        if not self._on_time(time):
+        if self.crashed or not self._on_time(time):
             return []
         held = any(self._queues)  # before expiry: what expires at this event still lets the event be seen
         self._expire(time)
         for slot, queue in zip(self._slots, self._queues, strict=True):
             if mask >> slot.term & 1:
                 queue.append((time, item))
-        if self._left or held or any(self._queues):
+                self._remember(time + self._right)
+        if self._left or (self._any_full() if "D3" in self._defects else held or any(self._queues)):
             self._record(time, mask)
         return self._settle()
+
+    def _any_full(self) -> bool:
+        return any(self._full(slot) for slot in range(len(self._slots)))
+
+    def _full(self, slot: int) -> bool:
+        return len(self._queues[slot]) >= self._slots[slot].need or slot in self._stale
+
+    def _expire(self, now: int) -> None:
+        if "D4" not in self._defects:
+            super()._expire(now)
+        else:
+            full = [slot for slot in range(len(self._slots)) if self._full(slot)]
+            super()._expire(now)
+            self._stale = frozenset(slot for slot in full if 0 < len(self._queues[slot]) < self._slots[slot].need)
+
+    def _settle(self) -> list[Hit[T]]:
+        if self._stale and self._complete():
+            self.crashed = any(len(self._queues[slot]) < self._slots[slot].need for slot in self._stale)
+        return [] if self.crashed else super()._settle()
+
+    def _dropped(self, active: int) -> None:
+        self._stale = frozenset()
 
     def _frame(self) -> list[tuple[int, int, int]]:
         events = [(self._queues[s][p][0], s, p) for s, slot in enumerate(self._slots) for p in range(slot.need)]
@@ -329,8 +413,15 @@ class NegSeq(_Negated[T], _Ordered[T]):
         if not self._queues[0] and not self._left and not mask >> self._slots[0].term & 1:
             return []
         self._record(time, mask)
+        active = self._active()
+        if active < len(self._slots) and mask >> self._slots[active].term & 1:
+            self._remember(time + self._right)
         self._append(time, mask, item)
         return self._settle()
+
+    def _dues(self) -> Iterator[int]:
+        if self._full(0):
+            yield self._queues[0][0][0] + self._right
 
     def _frame(self) -> list[tuple[int, int, int]]:
         return [(self._queues[s][p][0], s, p) for s, slot in enumerate(self._slots) for p in range(slot.need)]
@@ -338,17 +429,29 @@ class NegSeq(_Negated[T], _Ordered[T]):
     def _oldest(self, frame: list[tuple[int, int, int]]) -> tuple[int, int, int]:
         return frame[0]
 
-    def _dropped(self) -> None:
-        self._prune()
+    def _dropped(self, active: int) -> None:
+        self._prune(active)
+
+    def _aging(self) -> Sequence[Queue[T]]:
+        return self._queues[:1]  # what follows goes with it
+
+    def _earliest(self, slot: int) -> int:
+        return self._queues[slot - 1][0][0] if "D2" in self._defects else super()._earliest(slot)
 
 
 def matcher(
-    positives: Sequence[int], negatives: Sequence[Negative], window: int, *, ordered: bool, asked: Asked = never
+    positives: Sequence[int],
+    negatives: Sequence[Negative],
+    window: int,
+    *,
+    ordered: bool,
+    asked: Asked = never,
+    defects: frozenset[Defect] = INTENDED,
 ) -> Matcher[Any]:
-    """The automaton for positives (each as often as it counts) and negatives."""
+    """The automaton for positives (each as often as it counts) and negatives, with the defects asked for."""
     slots = slots_of(positives, ordered=ordered)
     if negatives:
-        return (NegSeq if ordered else NegSet)(slots, window, negatives, asked)
+        return (NegSeq if ordered else NegSet)(slots, window, negatives, asked, defects)
     if not ordered and len(positives) == 1:
         return Single(slots, window)
-    return Seq(slots, window) if ordered else Set(slots, window)
+    return (Seq if ordered else Set)(slots, window, defects=defects)

@@ -47,7 +47,8 @@ class CreProcessor:
     def __init__(self, ruleset: RuleSet, config: CreConfig, context: Context) -> None:
         self._series = context.series
         self._lateness = config.lateness
-        self._machines = [Machine(rule, config.max_partial, self._holds) for rule in ruleset.rules]
+        defects = frozenset(config.published_defects)
+        self._machines = [Machine(rule, config.max_partial, self._holds, defects) for rule in ruleset.rules]
         self._questions: dict[tuple[str, int, int], int] = {}
         self._readers: list[list[_Reader]] = []
         for machine in self._machines:
