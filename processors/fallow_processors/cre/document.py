@@ -64,6 +64,8 @@ def parse_rules(text: str, file: str, *, lenient: bool = False, own_ids: bool = 
                 rules.append(_rule(document, doc, index, terms, own_ids))
             except Wrong as wrong:
                 problems.append(wrong.problem(document))
+            except DocumentError as error:
+                problems += error.problems
     problems += _twice(rules)
     if problems:
         raise DocumentError(problems)
@@ -169,7 +171,7 @@ def _rule(document: Document, doc: RuleDoc, index: int, terms: Mapping[str, Any]
         severity=doc.cre.severity,
         tags=tuple(doc.cre.tags or ()),
         root=root,
-        optimize=optimize_block(doc.cre.mitigation, (*at, "cre", "mitigation")),
+        optimize=optimize_block(document, doc.cre.mitigation, (*at, "cre", "mitigation")),
         file=document.file,
         line=mark.line,
     )

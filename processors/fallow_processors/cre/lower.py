@@ -36,11 +36,12 @@ class Wrong(Exception):
         found = document.problem(self.at, self.message, kind=self.kind)
         if not self.value:
             return found
-        node = _value_at(document.node, self.at)
+        node = value_at(document.node, self.at)
         return placed(document.file, node, self.message, key=found.key, kind=self.kind)
 
 
-def _value_at(node: yaml.Node, at: Location) -> yaml.Node:
+def value_at(node: yaml.Node, at: Location) -> yaml.Node:
+    """The value at a location, or the nearest above it."""
     for part in at:
         if isinstance(node, yaml.MappingNode):
             below = next((v for k, v in node.value if k.value == str(part)), None)
