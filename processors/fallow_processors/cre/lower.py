@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import yaml
 
 from fallow.document import Document, Location, placed
 from fallow.errors import Problem
 from fallow.units import SECOND
-from fallow_processors.cre.rule import Extract, Item, Metric, NegateOptions, Node, Pattern, Term, TermKind
+from fallow_processors.cre.rule import (
+    Extract,
+    Item,
+    Metric,
+    NegateOptions,
+    Node,
+    Pattern,
+    Term,
+    TermKind,
+    metrics,
+    nodes,
+)
 from fallow_processors.cre.schema import ConditionDoc, ItemDoc, PromqlDoc, SequenceDoc, SetDoc, go_duration
 
 DEFAULT_INTERVAL = SECOND
@@ -71,7 +83,7 @@ class Lowering:
         found = self._condition(doc.sequence, doc.set, at)
         if found is None:
             raise Wrong("NotSupported", "a rule needs a sequence or a set", at)
-        return found
+        return found if _says_origin(found) else _with_origin(found)
 
     def _condition(
         self, sequence: SequenceDoc | None, set_: SetDoc | None, at: Location, negate: NegateOptions = _PLAIN
@@ -102,7 +114,7 @@ class Lowering:
                 raise Wrong("InvalidWindow", str(error), (*at, "window"), value=True) from error
         items = [self._item(item, at, (*at, key, i)) for i, item in enumerate(positives)]
         negatives = [self._item(item, at, (*at, "negate", i), negative=True) for i, item in enumerate(doc.negate or ())]
-        return Node(
+        found = Node(
             ordered=key == "order",
             window=window,
             positives=tuple(items),
@@ -113,6 +125,7 @@ class Lowering:
             negate=negate,
             at=at,
         )
+        return _over_signals(found) if found.source and any(isinstance(i, Metric) for i in found.items) else found
 
     def _item(self, doc: ItemDoc, node_at: Location, at: Location, *, negative: bool = False) -> Item:
         options = _negate_options(doc) if negative else NegateOptions()
@@ -129,7 +142,7 @@ class Lowering:
                 for_ns=0 if negative else go_duration(doc.window or 0),
                 interval_ns=DEFAULT_INTERVAL,
                 source="",
-                origin=True,
+                origin=False,
                 negate=options,
                 at=(*at, "value"),
             )
@@ -147,6 +160,45 @@ class Lowering:
             return self._item(target, node_at, ("terms", name), negative=negative)
         finally:
             self._open.pop()
+
+
+def _over_signals(node: Node) -> Node:
+    """A node with a source whose terms are metric conditions: a machine over them, whose source and origin are theirs."""
+    if not all(isinstance(item, Metric) for item in node.items):
+        message = "conditions over signals and terms do not go together; give each a node of its own"
+        raise Wrong("InvalidNodeType", message, place_of(node.at), value=True)
+    bare = replace(
+        node,
+        source="",
+        origin=False,
+        positives=tuple(_of_source(item, node.source) for item in node.positives),
+        negatives=tuple(_of_source(item, node.source) for item in node.negatives),
+    )
+    return _with_origin(bare) if node.origin else bare
+
+
+def _of_source(item: Item, source: str) -> Item:
+    return replace(item, source=item.source or source) if isinstance(item, Metric) else item
+
+
+def _says_origin(node: Node) -> bool:
+    return node.is_log or any(one.origin for one in nodes(node)) or any(metric.origin for metric in metrics(node))
+
+
+def _with_origin(node: Node) -> Node:
+    """The node with its first metric condition as the origin, where that is spelled with published keys.
+
+    They have no place to say it; where nothing else does either, it is meant.
+    """
+    for i, item in enumerate(node.positives):
+        made = item
+        if isinstance(item, Metric) and item.at[-1:] == ("value",):
+            made = replace(item, origin=True)
+        elif isinstance(item, Node):
+            made = _with_origin(item)
+        if made is not item:
+            return replace(node, positives=(*node.positives[:i], made, *node.positives[i + 1 :]))
+    return node
 
 
 def _term(doc: ItemDoc, node_at: Location, at: Location, options: NegateOptions) -> Term:

@@ -87,6 +87,10 @@ class Condition:
             return otherwise if self.node.is_log else ()
         return tuple(properties.get(name, "") for name in self.correlations)
 
+    def has_begun(self, key: Key) -> bool:
+        """Whether something is held for a tuple."""
+        return key in self._matchers
+
     def offer(self, time: int, mask: int, item: Happening, resource: Key = ()) -> list[Match]:
         """What follows from an event; bit ``i`` of ``mask``: item ``i`` matches it."""
         key = self.key(item.properties, resource)
@@ -157,9 +161,10 @@ class Machine:
         node = rule.root
         self.is_metric = len(node.items) == 1 and len(node.positives) == 1 and isinstance(node.positives[0], Metric)
         """Whether the rule is one condition over signals and nothing else: what it says needs no matcher."""
-        self.is_local = node.is_log and not self.root.correlations
+        self.is_local = node.is_log and not node.is_points and not self.root.correlations
         """Whether the rule is about the records of one resource at a time, which come in order."""
-        self.is_mixed = bool(self.metrics) and not self.is_metric
+        has_points = any(condition.node.is_points for condition in self.logs)
+        self.is_mixed = has_points or (bool(self.metrics) and not self.is_metric)
         """Whether signals take part beside records or other signals."""
 
     def _grow(self, node: Node, parent: Condition | None, bit: int, correlations: Key) -> Condition:

@@ -28,6 +28,7 @@ from fallow_processors.cre.config import CreConfig
 from fallow_processors.cre.happening import Happening
 from fallow_processors.cre.machine import Condition, Key, Machine, Match
 from fallow_processors.cre.order import FOREVER, NEVER, InOrder, Newest
+from fallow_processors.cre.points import Points
 from fallow_processors.cre.records import OWN_EVENTS, Found, Records, resource_keys
 from fallow_processors.cre.rule import Metric, Rule
 from fallow_processors.cre.ruleset import RuleSet
@@ -54,7 +55,8 @@ class CreProcessor:
         for machine in self._machines:
             for metric, condition, number in machine.metrics:
                 self._reader(metric).append((machine, metric, condition, number))
-        if self._questions:
+        self._points = Points(self._machines, config.sources, context.series)
+        if self._questions or len(self._points):
             compile_kernels()
         questions = [Question(expr=e, for_ns=f, interval_ns=i) for e, f, i in self._questions]
         self._engine = Engine(
@@ -115,6 +117,7 @@ class CreProcessor:
             found += self._passed(batch.logs, keys)
         if batch.metrics is not None:
             self._engine.append(batch.metrics)
+            self._points.append(batch.metrics)
         if batch.metrics is not None or batch.logs is not None:
             found += self._edges(self._engine.advance())
             found += self._advance()
@@ -143,10 +146,14 @@ class CreProcessor:
         if machine.is_local:
             matches = record.condition.offer(happening.time, record.mask, happening, record.resource)
             return self._detected(machine, matches)
-        waiting = self._waiting_mixed if machine.is_mixed else self._waiting_logs
-        item = (machine, record.condition, record.mask, happening, record.resource)
-        waiting.add(happening.time, json.dumps(("record", *record.resource)), item)
+        self._hold(record)
         return []
+
+    def _hold(self, found: Found) -> None:
+        """Let a record or a point wait until time is safe."""
+        waiting = self._waiting_mixed if found.machine.is_mixed else self._waiting_logs
+        item = (found.machine, found.condition, found.mask, found.happening, found.resource)
+        waiting.add(found.happening.time, json.dumps(("record", *found.resource)), item)
 
     def _passed(self, logs: LogBatch, keys: Sequence[Key]) -> list[Detection]:
         """Time goes on in each resource, whatever its records say."""
@@ -226,6 +233,8 @@ class CreProcessor:
         mixed = self._engine.settled if self._engine.settled > NEVER else logs
         if final:
             logs = mixed = FOREVER
+        for point in self._points.release(mixed):
+            self._hold(point)
         found: list[Detection] = []
         for waiting, safe in ((self._waiting_logs, logs), (self._waiting_mixed, mixed)):
             for time, (machine, condition, mask, item, resource) in waiting.release(safe):

@@ -81,7 +81,7 @@ class Records:
         masks: dict[int, tuple[Machine, Condition, int, tuple[Extract, ...]]] = {}
         for pattern in matched:
             for machine, condition, number, extracts in self._wanted[pattern]:
-                if not self._is_of(condition.node.source, everything):
+                if not is_of(self._sources, condition.node.source, everything):
                     continue
                 _, _, mask, taken = masks.get(id(condition), (machine, condition, 0, ()))
                 masks[id(condition)] = (machine, condition, mask | 1 << number, (*taken, *extracts))
@@ -93,21 +93,23 @@ class Records:
                 time=time,
                 start=time,
                 end=time,
-                properties=everything | _extracted(taken, text),
+                properties=everything | extracted(taken, text),
                 entity=entity,
                 text=text,
                 origin=condition.node.origin,
             )
             yield Found(machine, condition, mask, happening, resource)
 
-    def _is_of(self, source: str, attributes: Mapping[str, str]) -> bool:
-        said = attributes.get(SOURCE_ATTRIBUTE)
-        if said is not None:
-            return said == source
-        mapped = self._sources.get(source)
-        if mapped is not None:
-            return all(attributes.get(name) in values for name, values in mapped.items())
-        return source != SCHEDULER or semconv.EVENT_NAME in attributes
+
+def is_of(sources: Sources, source: str, attributes: Mapping[str, str]) -> bool:
+    """Whether something with these attributes comes from a source, as ``sources`` says."""
+    said = attributes.get(SOURCE_ATTRIBUTE)
+    if said is not None:
+        return said == source
+    mapped = sources.get(source)
+    if mapped is not None:
+        return all(attributes.get(name) in values for name, values in mapped.items())
+    return source != SCHEDULER or semconv.EVENT_NAME in attributes
 
 
 def _attribute(logs: LogBatch, i: int, name: str) -> str | None:
@@ -117,7 +119,8 @@ def _attribute(logs: LogBatch, i: int, name: str) -> str | None:
     return logs.attributes(i).get(name)
 
 
-def _extracted(extracts: Sequence[Extract], text: str) -> dict[str, str]:
+def extracted(extracts: Sequence[Extract], text: str) -> dict[str, str]:
+    """What the extracts take out of a text, by name; nothing for those that find nothing."""
     found: dict[str, str] = {}
     for extract in extracts:
         if extract.kind == "regex":

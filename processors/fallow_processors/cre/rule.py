@@ -10,6 +10,9 @@ from fallow.document import Location
 
 TermKind = Literal["value", "regex", "jq"]
 
+POINTS = "cre.metrics"
+"""The source of metric points: each is an event. ``cre.metrics.…`` are such sources too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
@@ -80,6 +83,11 @@ class Node:
     @property
     def is_log(self) -> bool:
         return bool(self.source)
+
+    @property
+    def is_points(self) -> bool:
+        """Whether its terms are about metric points."""
+        return self.source == POINTS or self.source.startswith(f"{POINTS}.")
 
     @property
     def items(self) -> tuple[Item, ...]:
