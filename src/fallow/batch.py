@@ -6,7 +6,7 @@ batch and leaves the arrays of the old one alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -74,9 +74,15 @@ class LogBatch:
     event_name: tuple[str, ...]
     attributes: Callable[[int], Mapping[str, str]]
     """Attributes of record i, decoded on demand."""
+    having: Callable[[str], Iterable[int]] | None = None
+    """The records that may have an attribute of a name, known without decoding; None: all of them may."""
 
     def __len__(self) -> int:
         return len(self.time)
+
+    def may_have(self, name: str) -> Iterable[int]:
+        """The records, ascending, that may have an attribute of this name; no other has."""
+        return range(len(self)) if self.having is None else self.having(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,8 @@ class Decoder:
 
 
 def _records(logs: LogBatch) -> list[Point]:
+    for i in range(len(logs)):
+        assert all(i in logs.may_have(name) for name in logs.attributes(i))
     return [
         (
             int(logs.time[i]),

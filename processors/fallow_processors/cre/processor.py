@@ -125,6 +125,8 @@ class CreProcessor:
 
     def _events(self, logs: LogBatch) -> MetricBatch | None:
         """Records that are events, as samples of ``fallow.event``."""
+        if not any(logs.event_name):
+            return None
         series: list[int] = []
         times: list[int] = []
         for i, name in enumerate(logs.event_name):

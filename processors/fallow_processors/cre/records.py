@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+
+import numpy as np
 
 from fallow import semconv
 from fallow.batch import LogBatch
@@ -64,17 +65,16 @@ class Records:
         """
         if not len(self._index):
             return
-        bodies = logs.body.to_pylist()
-        for i in sorted(range(len(logs)), key=lambda i: int(logs.time[i])):
-            name = logs.event_name[i]
-            if name in OWN_EVENTS:
-                continue
-            attribute = partial(_attribute, logs, i)
-            matched = self._index.match(bodies[i] or "", attribute)
-            if matched:
-                yield from self._of(logs, i, bodies[i] or "", matched, keys[int(logs.source[i])])
+        records, patterns = self._index.match(logs)
+        which, first = np.unique(records, return_index=True)
+        matched = np.split(patterns, first[1:])
+        for at in np.argsort(logs.time[which], kind="stable").tolist():
+            i = int(which[at])
+            if logs.event_name[i] not in OWN_EVENTS:
+                yield from self._of(logs, i, matched[at].tolist(), keys[int(logs.source[i])])
 
-    def _of(self, logs: LogBatch, i: int, text: str, matched: list[int], resource: Key) -> Iterator[Found]:
+    def _of(self, logs: LogBatch, i: int, matched: Sequence[int], resource: Key) -> Iterator[Found]:
+        text: str = logs.body[i].as_py() or ""
         entity = logs.resources[int(logs.source[i])]
         name = logs.event_name[i]
         everything = {**entity, **logs.attributes(i), **({semconv.EVENT_NAME: name} if name else {})}
@@ -110,13 +110,6 @@ def is_of(sources: Sources, source: str, attributes: Mapping[str, str]) -> bool:
     if mapped is not None:
         return all(attributes.get(name) in values for name, values in mapped.items())
     return source != SCHEDULER or semconv.EVENT_NAME in attributes
-
-
-def _attribute(logs: LogBatch, i: int, name: str) -> str | None:
-    """One attribute of a record. Its event name is known without decoding the others."""
-    if name == semconv.EVENT_NAME:
-        return logs.event_name[i] or None
-    return logs.attributes(i).get(name)
 
 
 def extracted(extracts: Sequence[Extract], text: str) -> dict[str, str]:

@@ -60,6 +60,7 @@ class LogScanner:
             body=self._bodies(body, n),
             event_name=self._event_names(body, n),
             attributes=lambda i: _attributes(body, *records[i].tolist()),
+            having=lambda name: _having(body, records, name),
         )
         no_time = int(self._state[k.L_NO_TIME])
         return batch, Counter({"no_time": no_time} if no_time else {})
@@ -130,3 +131,21 @@ class LogScanner:
 
 def _attributes(body: bytes, start: int, stop: int) -> Mapping[str, str]:
     return attribute_map(LogRecord.FromString(body[start:stop]).attributes)
+
+
+def _having(body: bytes, records: Int64Array, name: str) -> list[int]:
+    """The records in which the name stands where a key would: after its length, however that is spelled."""
+    key = name.encode()
+    before = {
+        len(key) if len(key) < 0x80 else len(key) >> 7,
+        0,
+    }  # a varint's last byte; 0 where it is longer than needed
+    at: list[int] = []
+    found = body.find(key)
+    while found >= 0:
+        if body[found - 1] in before:
+            at.append(found)
+        found = body.find(key, found + 1)
+    which = np.unique(np.searchsorted(records[:, 0], at, side="right") - 1)
+    having: list[int] = which[which >= 0].tolist()
+    return having

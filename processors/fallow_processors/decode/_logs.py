@@ -90,6 +90,7 @@ def walk_logs(request: ExportLogsServiceRequest) -> tuple[LogBatch, Counter[str]
         body=pa.array([body_text(r.body) for r in records], type=pa.string()),
         event_name=tuple(_event_name(r) for r in records),
         attributes=lambda i: attribute_map(records[i].attributes),
+        having=lambda name: [i for i, r in enumerate(records) if any(a.key == name for a in r.attributes)],
     )
     return batch, dropped
 
