@@ -49,13 +49,16 @@ class Grams(NamedTuple):
 
 
 class Literals(NamedTuple):
-    """Texts to look for, (literals + 1,) starts in ``text``, and for each the patterns that want it, likewise."""
+    """Texts to look for, and who wants them: for each literal, patterns and as which group (a bit) of theirs."""
 
     text: UInt8Array
     start: Int32Array
     folded: BoolArray
-    wanted: Int32Array
-    wanted_start: Int32Array
+    pattern: Int32Array
+    group: UInt8Array
+    user_start: Int32Array
+    groups: UInt8Array
+    """(patterns,) the bits of all groups of each."""
 
 
 def kernel(function: F) -> F:
@@ -113,21 +116,25 @@ def scan(
     grams: Grams,
     literals: Literals,
     last: Int32Array,
+    seen: UInt8Array,
     places: Int32Array,
     found: Int32Array,
 ) -> int:
     """Fill the (n, 2) rows (record, pattern), each once, records ascending; answers n, even where fewer fit.
 
+    A record stands there with a pattern if it contains a literal of each of the pattern's groups.
+
     Args:
         data: the texts, one after the other.
         offsets: (records + 1,) where each begins; the next begins where it ends.
         fold: (256,) the lower case of each byte.
-        last: (patterns,) of -1; scratch.
+        last: (patterns,) of -1; scratch: the last record with a literal of each.
+        seen: (patterns,) scratch: the groups that were found there.
         places: as long as the longest text; scratch.
     """
     # Taken apart once: an array in a tuple would be counted as used, atomically, each time it is looked at.
     bits, bit_shift, heads, head_shift, following, gram, entry_literal, after = grams
-    text, text_start, folded, wanted, wanted_start = literals
+    text, text_start, folded, user_pattern, user_group, user_start, groups = literals
     n = 0
     for record in range(len(offsets) - 1):
         start, end = int64(offsets[record]), int64(offsets[record + 1])
@@ -153,10 +160,12 @@ def scan(
                     at = stop - size
                     inside = gram[entry] == key and at >= start and stop <= end
                     if inside and stands(data, at, fold, folded[literal], text, first, size):
-                        for i in range(wanted_start[literal], wanted_start[literal + 1]):
-                            pattern = wanted[i]
-                            if last[pattern] != record:
-                                last[pattern] = record
+                        for user in range(user_start[literal], user_start[literal + 1]):
+                            pattern = user_pattern[user]
+                            before = seen[pattern] if last[pattern] == record else np.uint8(0)
+                            last[pattern] = record
+                            seen[pattern] = before | user_group[user]
+                            if before != groups[pattern] and seen[pattern] == groups[pattern]:
                                 if n < len(found):
                                     found[n, 0] = record
                                     found[n, 1] = pattern

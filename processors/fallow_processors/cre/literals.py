@@ -1,13 +1,14 @@
 """Which literals a text has to contain before a pattern can match it: what one scan for all patterns looks for.
 
 An analysis on the safe side: a pattern, or a part of one, that is not understood needs nothing. Each part of a pattern
-either stands for a few texts exactly, or every text it matches contains one of a few literals, or nothing is known.
+either stands for a few texts exactly, or every text it matches contains one of a few literals (and perhaps one of a few
+others), or nothing is known.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -20,22 +21,23 @@ Literal = tuple[str, bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Required:
-    """A text that the pattern matches contains at least one of these; ``exact``: and every text that does, matches."""
+    """A text that the pattern matches contains one literal of each group; ``exact``: and every text that does, matches."""
 
-    literals: frozenset[Literal]
+    groups: tuple[frozenset[Literal], ...]
     exact: bool
 
 
 def required(pattern: Pattern) -> Required | None:
     """What the pattern needs; None where it may match a text that contains nothing in particular.
 
-    >>> required(Pattern("regex", "disk (full|quota exceeded) on .*")).literals == {
-    ...     ("disk full on ", False), ("disk quota exceeded on ", False)}
-    True
+    >>> for group in required(Pattern("regex", "disk (full|busy) on .*: retry")).groups:
+    ...     print(sorted(text for text, folded in group))
+    ['disk busy on ', 'disk full on ']
+    [': retry']
     """
     match pattern.kind:
         case "value":
-            return Required(literals=frozenset({(pattern.text, False)}), exact=True) if pattern.text else None
+            return Required(groups=(frozenset({(pattern.text, False)}),), exact=True) if pattern.text else None
         case "regex":
             return _of_regex(pattern.text)
         case "jq":
@@ -45,7 +47,9 @@ def required(pattern: Pattern) -> Required | None:
 # -- RE2 ---------------------------------------------------------------------------------------------------------------
 _MAX_EXACT: Final = 32  # texts that a part may stand for
 _MAX_CLASS: Final = 8  # characters of a class that is spelled out
-_MAX_NEEDED: Final = 256  # literals for one pattern
+_MAX_GROUP: Final = 256  # literals
+_MAX_GROUPS: Final = 2  # more are looked for, and found, more often than they decide
+_LEAST_BESIDE: Final = 4  # bytes of a literal in any group but the best
 _MAX_DEPTH: Final = 64
 _LONG_ENOUGH: Final = 8  # bytes; beyond this fewer literals are better than longer ones
 
@@ -64,21 +68,21 @@ class _NotUnderstoodError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """``exact``: all it stands for. ``need``: else what its texts contain. ``plain``: it asks nothing of its place."""
+    """``exact``: all it stands for. ``needs``: else what its texts contain. ``plain``: it asks nothing of its place."""
 
     exact: frozenset[Literal] | None
-    need: frozenset[Literal] | None = None
+    needs: tuple[frozenset[Literal], ...] = ()
     plain: bool = True
 
     @property
-    def literals(self) -> frozenset[Literal] | None:
-        """What every text of the part contains one of."""
-        return self.exact if self.exact is not None else self.need
+    def groups(self) -> tuple[frozenset[Literal], ...]:
+        """Every text of the part contains one literal of each; the best group comes first."""
+        return self.needs if self.exact is None else _best([self.exact])
 
 
 _ANYTHING = _Part(None)
-_EMPTY = _Part(frozenset({("", False)}))
-_PLACE = _Part(frozenset({("", False)}), plain=False)
+_NOTHING: Final[frozenset[Literal]] = frozenset({("", False)})
+_PLACE = _Part(_NOTHING, plain=False)
 
 
 def _of_regex(text: str) -> Required | None:
@@ -86,13 +90,16 @@ def _of_regex(text: str) -> Required | None:
         part = _Parser(text).whole()
     except _NotUnderstoodError:
         return None
-    literals = part.literals
-    if literals is None or not _is_useful(literals):
+    if not part.groups:
         return None
-    literals = frozenset((_lower(text) if folded else text, folded) for text, folded in literals)
-    exact = part.exact is not None and part.plain and not any(folded for _, folded in literals)
+    exact = part.exact is not None and part.plain and not any(folded for _, folded in part.exact)
+    return Required(groups=tuple(map(_as_looked_for, part.groups)), exact=exact)
+
+
+def _as_looked_for(group: frozenset[Literal]) -> frozenset[Literal]:
+    literals = {(_lower(text) if folded else text, folded) for text, folded in group}
     beyond = {_FOLD_BEYOND_ASCII[c] for text, folded in literals if folded for c in "sk" if c in text}
-    return Required(literals=literals | {(c, False) for c in beyond}, exact=exact)
+    return frozenset(literals | {(c, False) for c in beyond})
 
 
 class _Parser:
@@ -269,66 +276,58 @@ def _character(c: str, *, folded: bool) -> _Part:
 
 
 def _sequence(parts: Sequence[_Part]) -> _Part:
-    run = frozenset({("", False)})  # what the parts since the last break stand for
-    best: frozenset[Literal] | None = None
+    run = _NOTHING  # what the parts since the last break stand for
+    groups: list[frozenset[Literal]] = []
     whole = True
     for part in parts:
         if part.exact is not None and len(run) * len(part.exact) <= _MAX_EXACT:
             run = _joined(run, part.exact)
             continue
         whole = False
-        best = _better(best, run)
-        if part.exact is not None:
-            run = part.exact
-        else:
-            best = _better(best, part.need)
-            run = frozenset({("", False)})
+        groups += (run, *part.needs)
+        run = _NOTHING if part.exact is None else part.exact
     plain = all(part.plain for part in parts)
-    return _Part(run, plain=plain) if whole else _Part(None, _better(best, run))
+    return _Part(run, plain=plain) if whole else _Part(None, _best([*groups, run]))
 
 
 def _either(branches: Sequence[_Part]) -> _Part:
     if len(branches) == 1:
         return branches[0]
-    together: set[Literal] = set()
-    for branch in branches:
-        if branch.literals is None:
-            return _ANYTHING
-        together |= branch.literals
-    if all(branch.exact is not None for branch in branches) and len(together) <= _MAX_EXACT:
-        return _Part(frozenset(together), plain=all(branch.plain for branch in branches))
-    return _Part(None, frozenset(together)) if _is_useful(together) else _ANYTHING
+    exact = [branch.exact for branch in branches if branch.exact is not None]
+    if len(exact) == len(branches) and sum(map(len, exact)) <= _MAX_EXACT:
+        return _Part(frozenset().union(*exact), plain=all(branch.plain for branch in branches))
+    groups = [branch.groups for branch in branches]
+    if not all(groups):
+        return _ANYTHING
+    # One group of each branch makes a group of all; a branch that has fewer gives its last again.
+    count = max(map(len, groups))
+    return _Part(None, _best([frozenset().union(*(g[min(i, len(g) - 1)] for g in groups)) for i in range(count)]))
 
 
 def _repeat(part: _Part, least: int, most: int | None) -> _Part:
-    if least == 0:
-        once = most == 1 and part.exact is not None
-        return _Part((part.exact or frozenset()) | _joined(_NOTHING, _NOTHING), plain=part.plain) if once else _ANYTHING
     if least == most == 1:
         return part
-    return _Part(None, part.literals)
-
-
-_NOTHING = frozenset({("", False)})
+    if least > 0:
+        return _Part(None, part.groups)
+    return _Part(part.exact | _NOTHING, plain=part.plain) if most == 1 and part.exact is not None else _ANYTHING
 
 
 def _joined(left: frozenset[Literal], right: frozenset[Literal]) -> frozenset[Literal]:
     return frozenset((a + b, f or g) for (a, f), (b, g) in product(left, right))
 
 
-def _better(a: frozenset[Literal] | None, b: frozenset[Literal] | None) -> frozenset[Literal] | None:
-    useful = [s for s in (a, b) if s is not None and _is_useful(s)]
-    return max(useful, key=_worth, default=None)
+def _best(groups: Sequence[frozenset[Literal]]) -> tuple[frozenset[Literal], ...]:
+    useful = [g for g in dict.fromkeys(groups) if len(g) <= _MAX_GROUP and _shortest(g) > 0]
+    ranked = sorted(useful, key=_worth, reverse=True)[:_MAX_GROUPS]
+    return tuple(g for i, g in enumerate(ranked) if i == 0 or _shortest(g) >= _LEAST_BESIDE)
 
 
-def _worth(literals: frozenset[Literal]) -> tuple[int, int, int]:
-    shortest = min(len(text.encode()) for text, _ in literals)
-    return min(shortest, _LONG_ENOUGH), -len(literals), shortest
+def _worth(group: frozenset[Literal]) -> tuple[int, int, int]:
+    return min(_shortest(group), _LONG_ENOUGH), -len(group), _shortest(group)
 
 
-def _is_useful(literals: Iterable[Literal]) -> bool:
-    found = list(literals)
-    return 0 < len(found) <= _MAX_NEEDED and all(text for text, _ in found)
+def _shortest(group: frozenset[Literal]) -> int:
+    return min((len(text.encode()) for text, _ in group), default=0)
 
 
 def _lower(text: str) -> str:
@@ -347,5 +346,5 @@ _JQ_TEXT = re.compile(r'"([^"]+)"')
 def _of_jq(text: str) -> Required | None:
     if _JQ.fullmatch(text) is None:
         return None
-    longest = max(_JQ_TEXT.findall(text), key=len)
-    return Required(literals=frozenset({(longest, False), ("\\", False)}), exact=False)  # JSON may spell it \u0041
+    groups = [frozenset({(found, False), ("\\", False)}) for found in _JQ_TEXT.findall(text)]  # or as \u0041
+    return Required(groups=tuple(groups[:_MAX_GROUPS]), exact=False)

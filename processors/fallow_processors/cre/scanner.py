@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,28 +23,36 @@ class Scanner:
     """Looks for literals.
 
     Args:
-        wanted: which patterns want each literal, by their number.
-        patterns: how many there are.
+        groups: for each pattern the literals it needs: one of each group.
     """
 
-    def __init__(self, wanted: Mapping[Literal, Iterable[int]], patterns: int) -> None:
+    def __init__(self, groups: Sequence[Sequence[Iterable[Literal]]]) -> None:
+        wanted: dict[Literal, list[tuple[int, int]]] = {}
+        for pattern, needed in enumerate(groups):
+            for number, group in enumerate(needed):
+                for literal in group:
+                    wanted.setdefault(literal, []).append((pattern, 1 << number))
         texts = [text.encode() for text, _ in wanted]
+        users = [user for found in wanted.values() for user in found]
         self._literals = k.Literals(
             text=np.frombuffer(b"".join(texts), dtype=np.uint8),
             start=_starts(map(len, texts)),
             folded=np.array([folded for _, folded in wanted], dtype=np.bool_),
-            wanted=np.array([p for users in wanted.values() for p in users], dtype=np.int32),
-            wanted_start=_starts(len(list(users)) for users in wanted.values()),
+            pattern=np.array([pattern for pattern, _ in users], dtype=np.int32),
+            group=np.array([group for _, group in users], dtype=np.uint8),
+            user_start=_starts(map(len, wanted.values())),
+            groups=np.array([(1 << len(needed)) - 1 for needed in groups], dtype=np.uint8),
         )
         lower = [text.lower() for text in texts]
         self._grams = _entered([*_long_entries(lower), *_short_entries(lower)])
-        self._last = np.empty(patterns, dtype=np.int32)
+        self._last = np.empty(len(groups), dtype=np.int32)
+        self._seen = np.empty(len(groups), dtype=np.uint8)
         self._places = np.empty(_FIRST_ROOM, dtype=np.int32)
         self._found = np.empty((_FIRST_ROOM, 2), dtype=np.int32)
         self.scan(*text_columns(pa.array([""], pa.string())))  # compiles now, not while a batch waits
 
     def scan(self, data: k.UInt8Array, offsets: Int32Array) -> Int32Array:
-        """(n, 2) rows (record, pattern), each once, records ascending.
+        """(n, 2) rows (record, pattern whose literals it contains), each once, records ascending.
 
         Args:
             data: the texts' bytes, one after the other.
@@ -55,7 +63,7 @@ class Scanner:
         longest = int(np.diff(offsets).max(initial=0))
         if longest > len(self._places):
             self._places = np.empty(longest, dtype=np.int32)
-        scratch = (self._last, self._places)
+        scratch = (self._last, self._seen, self._places)
         while True:
             self._last.fill(-1)
             n = k.scan(data, offsets, _FOLD, self._grams, self._literals, *scratch, self._found)

@@ -14,7 +14,7 @@ import re2
 
 from fallow import semconv
 from fallow.batch import Int32Array, Int64Array, LogBatch
-from fallow_processors.cre.literals import Literal, required
+from fallow_processors.cre.literals import required
 from fallow_processors.cre.patterns import Test, compiled, re2_options, regex
 from fallow_processors.cre.rule import Pattern
 from fallow_processors.cre.scanner import Scanner, text_columns
@@ -33,11 +33,7 @@ class TermIndex:
         for pattern in patterns:
             self._ids.setdefault(pattern, len(self._ids))
         needs = [required(pattern) for pattern in self._ids]
-        wanted: dict[Literal, list[int]] = {}
-        for i, needed in enumerate(needs):
-            for literal in needed.literals if needed else ():
-                wanted.setdefault(literal, []).append(i)
-        self._scanner = Scanner(wanted, len(self._ids))
+        self._scanner = Scanner([needed.groups if needed else () for needed in needs])
         self._is_exact = np.array([needed is not None and needed.exact for needed in needs], dtype=np.bool_)
         self._tests = [_test_of_bytes(pattern) for pattern in self._ids]
         needless = [pattern for pattern, needed in zip(self._ids, needs, strict=True) if needed is None]
@@ -78,9 +74,8 @@ class TermIndex:
 
     def _in_scan(self, rows: Int32Array, texts: _Texts) -> Int64Array:
         keep = self._is_exact[rows[:, 1]]
-        for at in np.flatnonzero(~keep).tolist():
-            record, pattern = rows[at].tolist()
-            keep[at] = self._tests[pattern](texts[record])
+        unsure = np.flatnonzero(~keep)
+        keep[unsure] = [self._tests[pattern](texts[record]) for record, pattern in rows[unsure].tolist()]
         kept = rows[keep].astype(np.int64)
         return kept[:, 0] * len(self) + kept[:, 1]
 
