@@ -5,9 +5,10 @@
 #   make e2e     with real Collectors
 #   make bench   speed, as ratios in one run
 #   make proto   regenerate from proto/
+#   make schema  regenerate rules/cre.schema.json, for editors
 #   make docs    list the components
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e check bench proto docs clean
+.PHONY: help run test e2e check bench proto schema docs clean
 
 PYTHON  ?= python3
 VENV    ?= .venv
@@ -52,11 +53,14 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/fallow rules check rules
-	$(MAKE) proto
-	@git diff --exit-code --stat -- src/fallow/recommend || { echo "Generated files differ from proto/: commit what make proto wrote." >&2; exit 1; }
+	$(MAKE) proto schema
+	@git diff --exit-code --stat -- src/fallow/recommend rules/cre.schema.json || { echo "Generated files differ from their sources: commit what make proto schema wrote." >&2; exit 1; }
 
 proto: $(VENV)/.installed
 	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=../src --pyi_out=../src --grpc_python_out=../src fallow/recommend/v1/recommend.proto
+
+schema: $(VENV)/.installed
+	$(BIN)/fallow rules schema > rules/cre.schema.json
 
 docs: $(VENV)/.installed
 	$(BIN)/fallow components

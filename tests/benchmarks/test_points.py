@@ -37,7 +37,11 @@ def cpu_seconds(text: str, share_low: float) -> float:
     table = SeriesTable()
     processor = CreProcessor(RuleSet(parse_rules(text, "rule.yaml").rules), CreConfig(), context("cre", Path(), table))
     keys = [
-        SeriesKey(f"signal{s}", "1", (("host.name", f"n{g * HOSTS // GPUS}"),), (("hw.id", f"GPU-{g}"),))
+        SeriesKey(
+            f"signal{s}",
+            resource=(("host.name", f"n{g * HOSTS // GPUS}"),),
+            attributes=(("hw.id", f"GPU-{g}"),),
+        )
         for g in range(GPUS)
         for s in range(SIGNALS)
     ]
@@ -47,7 +51,13 @@ def cpu_seconds(text: str, share_low: float) -> float:
     for second in range(1, SECONDS + 1):
         value = np.where(random.random(len(series)) < share_low, 0.0, 0.9)
         for part in np.array_split(np.arange(len(series)), 20):
-            batch = Batch(metrics=MetricBatch.of(series[part], np.full(len(part), second * SECOND), value[part]))
+            metrics = MetricBatch(
+                series=series[part],
+                time=np.full(len(part), second * SECOND, dtype=np.int64),
+                value=value[part],
+                stale=np.zeros(len(part), dtype=np.bool_),
+            )
+            batch = Batch(metrics=metrics)
             began = process_time()
             processor.process(batch)
             taken += process_time() - began if second > 2 else 0.0

@@ -7,7 +7,7 @@ Three steps, as in the published compiler, so that the first error found is the 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,12 @@ def parse_rules(text: str, file: str, *, lenient: bool = False, own_ids: bool = 
     if problems:
         raise DocumentError(problems)
     return Parsed(tuple(rules), tuple(warnings))
+
+
+def written(text: str, file: str, *, lenient: bool = False) -> Iterator[tuple[Document, RulesDoc]]:
+    """The documents with rules as they are written, each with the places of its parts; raises DocumentError."""
+    for document in _read(text, file):
+        yield document, _model(document, lenient, [])
 
 
 # -- read --------------------------------------------------------------------------------------------------------------
@@ -158,13 +164,17 @@ def _rule(document: Document, doc: RuleDoc, index: int, terms: Mapping[str, Any]
     _check_ids(doc, (*at, "rule"), own_ids)
     root = Lowering(terms).root(doc.rule, (*at, "rule"))
     check(root)
+    # The id belongs to what is hashed whether it is written out or not.
+    stated = doc.metadata
+    doc.metadata = stated.model_copy(update={"id": stated.id or generated_id(doc.cre.id)})
     hashes = rule_hashes(doc)
     mark = document.problem((*at, "rule"), "")
     return Rule(
         cre=doc.cre.id,
-        id=doc.metadata.id or generated_id(doc.cre.id),
+        id=str(doc.metadata.id),
         hash=hashes[0],
         stable_hash=hashes[1],
+        stated_hash=str(stated.hash),
         version=doc.metadata.version,
         kind=doc.metadata.kind,
         title=doc.cre.title,
@@ -174,6 +184,7 @@ def _rule(document: Document, doc: RuleDoc, index: int, terms: Mapping[str, Any]
         optimize=optimize_block(document, doc.cre.mitigation, (*at, "cre", "mitigation")),
         file=document.file,
         line=mark.line,
+        column=mark.column,
     )
 
 

@@ -62,7 +62,7 @@ class Metric:
     source: str
     origin: bool
     negate: NegateOptions = NegateOptions()
-    at: Location = ()
+    at: Location = field(default=(), compare=False)
     """Where the expression stands in the document."""
 
 
@@ -78,7 +78,7 @@ class Node:
     source: str
     origin: bool
     negate: NegateOptions = NegateOptions()
-    at: Location = ()
+    at: Location = field(default=(), compare=False)
 
     @property
     def is_log(self) -> bool:
@@ -113,8 +113,11 @@ class Rule:
     tags: tuple[str, ...]
     root: Node
     optimize: Mapping[str, object] = field(default_factory=dict[str, object])
+    stated_hash: str = ""
+    """The hash that the document states; "" where it states none."""
     file: str = ""
     line: int = 0
+    column: int = 0
 
 
 def nodes(node: Node) -> Iterator[Node]:

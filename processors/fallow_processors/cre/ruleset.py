@@ -10,6 +10,8 @@ from fallow.errors import DocumentError, Problem
 from fallow_processors.cre.document import load_rules
 from fallow_processors.cre.rule import Rule
 
+TAXONOMY = "tags"
+"""The folder, beside those of the rules, that says which tags and categories there are."""
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -54,7 +56,7 @@ def rule_files(paths: Iterable[Path]) -> list[Path]:
     problems: list[Problem] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(f for f in path.rglob("*") if f.suffix in _SUFFIXES and f.is_file())
+            inside = sorted(f for f in path.rglob("*") if f.suffix in _SUFFIXES and f.is_file() and _is_rules(f))
             found += inside
             if not inside:
                 problems.append(Problem(file=str(path), message="holds no rule file (.yaml)"))
@@ -65,6 +67,10 @@ def rule_files(paths: Iterable[Path]) -> list[Path]:
     if problems:
         raise DocumentError(problems)
     return list(dict.fromkeys(found))
+
+
+def _is_rules(file: Path) -> bool:
+    return file.parent.name != TAXONOMY
 
 
 def _in_two_files(rules: Sequence[Rule]) -> list[Problem]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,9 +18,10 @@ from fallow.registry import components
 from fallow.testing.rules import RULE, Sample, check_rule_folder
 from fallow.units import moment_text
 
-app = typer.Typer(help="Check and test rules.", no_args_is_help=True)
+app = typer.Typer(help="Check, test, explain and pack rules.", no_args_is_help=True)
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Rule files, or folders that hold them.")]
+Lenient = Annotated[bool, typer.Option("--lenient", help="Warn about unknown keys instead of refusing them.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
 
 
@@ -27,46 +30,113 @@ def _cre() -> Any:
     return importlib.import_module(components("processors")["cre"])
 
 
-def _report(problems: list[Problem], as_json: bool) -> None:
-    for p in problems:
-        if as_json:
-            found = {
-                "file": p.file,
-                "line": p.line,
-                "column": p.column,
-                "key": p.key,
-                "kind": p.kind,
-                "message": p.message,
-            }
-            print(json.dumps({"type": "problem", **found}))
+def _report(problems: Sequence[Problem], as_json: bool) -> None:
+    """Say what is wrong, and end where something is."""
+    for problem in problems if as_json else ():
+        _print_problem("problem", problem)
     if problems and not as_json:
-        fail("\n".join(map(str, problems)), 1)
+        fail("\n".join(map(_placed, problems)), 1)
     if problems:
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: fallow rules check rules/ --json")
-def check(
-    path: Paths,
-    as_json: AsJson = False,
-    lenient: Annotated[bool, typer.Option(help="Warn about unknown keys instead of refusing them.")] = False,
-) -> None:
-    """Check rule documents: every problem with its file, line and column."""
-    _exist(path)
-    problems: list[Problem] = []
-    count = 0
+def _warn(warnings: Sequence[Problem], as_json: bool) -> None:
+    for warning in warnings:
+        if as_json:
+            _print_problem("warning", warning)
+        else:
+            err.print(f"fallow: {_placed(warning)}", markup=False)
+
+
+def _print_problem(type: str, problem: Problem) -> None:
+    print(json.dumps({"type": type} | asdict(problem)))
+
+
+def _placed(problem: Problem) -> str:
+    """``file:line:column: key: message``."""
+    place = ":".join(str(part) for part in (problem.file, problem.line, problem.column) if part)
+    return ": ".join(part for part in (place, problem.key, problem.message) if part)
+
+
+def _loaded(paths: list[Path], as_json: bool, lenient: bool = False) -> Any:
+    """The rules of files and folders; ends with what is wrong with them."""
+    _exist(paths)
     try:
-        found = _cre().RuleSet.load(path, lenient=lenient)
-        count = len(found.rules)
-        for warning in found.warnings:
-            err.print(f"fallow: {warning}", markup=False)
+        return _cre().RuleSet.load(paths, lenient=lenient)
     except DocumentError as error:
-        problems.extend(error.problems)
-    _report(problems, as_json)
+        _report(error.problems, as_json)
+        raise typer.Exit(1) from error
+
+
+@app.command(epilog="Example: fallow rules check rules/ --json")
+def check(path: Paths, as_json: AsJson = False, lenient: Lenient = False) -> None:
+    """Check rule documents: every problem with its file, line and column."""
+    found = _loaded(path, as_json, lenient)
+    _warn(found.warnings, as_json)
+    count = len(found.rules)
     if as_json:
         print(json.dumps({"type": "summary", "rules": count, "problems": 0}))
     else:
         out.print(f"{count} rule{'s' if count != 1 else ''}: ok")
+
+
+@app.command("hash", epilog="Example: fallow rules hash rules/ --json")
+def show_hashes(path: Paths, as_json: AsJson = False, lenient: Lenient = False) -> None:
+    """Show the hashes of rules: what tells one text of a rule from another, and what a playbook names (stable hash)."""
+    found = _loaded(path, as_json, lenient)
+    rows = [("rule", "id", "hash", "stable hash")]
+    stale: list[Problem] = []
+    for rule in found.rules:
+        rows.append((rule.cre, rule.id, rule.hash, rule.stable_hash))
+        if rule.stated_hash and rule.stated_hash != rule.hash:
+            message = f"{rule.cre}: metadata.hash is {rule.stated_hash}, but the hash of what is written is {rule.hash}"
+            stale.append(Problem(file=rule.file, line=rule.line, column=rule.column, message=message, kind="StaleHash"))
+        if as_json:
+            values = {"rule": rule.cre, "id": rule.id, "hash": rule.hash, "stable_hash": rule.stable_hash}
+            print(json.dumps({"type": "rule", "file": rule.file, **values, "stated_hash": rule.stated_hash}))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows if not as_json else ():
+        print("  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+    _warn([*found.warnings, *stale], as_json)
+
+
+@app.command(epilog="Example: fallow rules build rules/ -o pack.yaml")
+def build(
+    path: Paths,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")] = "-",
+    taxonomy: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="Which tags and categories there are. Default: YAML files in folders named tags."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    lenient: Lenient = False,
+) -> None:
+    """Pack rules into one document, with ids and hashes filled in; each means there what it meant before."""
+    _exist([*path, *(taxonomy or ())])
+    try:
+        built = _cre().build(path, taxonomy=taxonomy, lenient=lenient)
+    except DocumentError as error:
+        _report(error.problems, as_json)
+        raise typer.Exit(1) from error
+    _warn(built.notes, as_json and output != "-")
+    if output == "-":
+        print(built.text, end="")
+        return
+    Path(output).write_text(built.text, encoding="utf-8")
+    if as_json:
+        for rule in built.rules:
+            print(json.dumps({"type": "rule", "rule": rule.cre, "id": rule.id, "hash": rule.hash}))
+        print(json.dumps({"type": "summary", "rules": len(built.rules), "output": output}))
+    else:
+        out.print(f"{output}: {len(built.rules)} rules", markup=False)
+
+
+@app.command(epilog="Example: fallow rules schema > cre.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of rule documents, for editors."""
+    print(_cre().json_schema_text(), end="")
 
 
 @app.command("test", epilog="Example: fallow rules test rules/cre-2026-9003")
