@@ -27,6 +27,7 @@ from fallow.promql._operators import (
 from fallow.promql._values import instant, window
 from fallow.promql.ops import PRESENT, UNKNOWN, WARMING
 from fallow.promql.state import BEGAN, ENDED, KNOWN_AGAIN, SAID_UNKNOWN, UNKNOWN_FROM, Units
+from fallow.series._borrowed import borrowed
 from fallow.series._kernels import append_sample, merge_sample
 from fallow.series.layout import FAR, LAST_T, NONE, STALE, Float64Array, Int64Array, Records
 
@@ -285,6 +286,20 @@ def run_units(
     facts = np.zeros((64, 7), dtype=np.int64)
     values = np.zeros(64, dtype=np.float64)
     classes = len(intervals)
+    slots, nodes, heads, links, results = (
+        borrowed(slots),
+        borrowed(nodes),
+        borrowed(heads),
+        borrowed(links),
+        borrowed(results),
+    )
+    ints, floats, rows, stores, setting = (
+        borrowed(ints),
+        borrowed(floats),
+        borrowed(rows),
+        borrowed(stores),
+        borrowed(setting),
+    )
     for c in range(len(chosen)):
         u = chosen[c]
         at = begins[c]

@@ -40,6 +40,7 @@ from fallow.promql._kernels import last_instants, run_units, set_limits, sort_ou
 from fallow.promql._pending import Pending, in_order
 from fallow.promql.compile import Compiler
 from fallow.promql.explain import explain
+from fallow.promql.forms import WindowForm, forms
 from fallow.promql.graph import Graph
 from fallow.promql.history import History
 from fallow.promql.plan import Labels, Plan
@@ -353,10 +354,23 @@ class Engine:
         """What is computed for a condition: windows, panes, interval, operands first."""
         return explain(self._plan, condition)
 
+    def describe(self, condition: int) -> list[WindowForm]:
+        """How everything that a condition reads is held: form, panes, how exact, bytes of one series."""
+        return forms(self._plan, condition)
+
     @property
     def nbytes(self) -> int:
         """Bytes of sample state in use."""
         return self._rows.nbytes
+
+
+def describe(expr: str) -> list[WindowForm]:
+    """How everything that an expression reads is held.
+
+    Raises:
+        PromqlError: it is not supported.
+    """
+    return Engine(SeriesTable(), [Condition(expr=expr)]).describe(0)
 
 
 def _ref(condition: int, labels: Labels, began: int) -> int:

@@ -114,6 +114,14 @@ RANGE_FUNCTIONS: Final[dict[str, tuple[int, frozenset[int]]]] = {
     "quantile_over_time": (QUANTILE, frozenset({RAW})),
     "mad_over_time": (MAD, frozenset({RAW})),
 }
+_STATISTICS: Final = dict(RANGE_FUNCTIONS.values())
+
+
+def statistics_of(fn: int) -> frozenset[int]:
+    """The statistics that a function over a window needs."""
+    return _STATISTICS[fn]
+
+
 NEVER_BELOW: Final = frozenset({COUNT, MAX, PRESENT_OVER, INCREASE, CHANGES_OVER, RESETS_OVER})
 """Functions whose value on all samples is not below that on some of them."""
 NEVER_ABOVE: Final = frozenset({MIN})
