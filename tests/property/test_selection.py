@@ -32,8 +32,14 @@ OPAQUE = (
     "(.name | length) == 1",
     ".resource",
 )
+
+
+def _comparison(path: str, op: str, constant: str, swapped: bool) -> str:
+    return f"{constant} {op} {path}" if swapped else f"{path} {op} {constant}"
+
+
 comparisons = st.builds(
-    lambda path, op, constant, swap: f"{constant} {op} {path}" if swap else f"{path} {op} {constant}",
+    _comparison,
     st.sampled_from(PATHS),
     st.sampled_from(("==", "!=", "<", "<=", ">", ">=")),
     CONSTANTS,

@@ -4,6 +4,7 @@ from fallow.component import Context, Factory
 from fallow.rules import builtin_directory
 from fallow_processors.cre.build import build
 from fallow_processors.cre.config import CreConfig
+from fallow_processors.cre.explain import explain
 from fallow_processors.cre.json_schema import json_schema_text
 from fallow_processors.cre.processor import CreProcessor
 from fallow_processors.cre.ruleset import RuleSet
@@ -16,4 +17,4 @@ def _build(config: CreConfig, context: Context) -> CreProcessor:
 
 FACTORY = Factory(type="cre", config=CreConfig, build=_build)
 
-__all__ = ["FACTORY", "CreConfig", "CreProcessor", "RuleSet", "build", "json_schema_text"]
+__all__ = ["FACTORY", "CreConfig", "CreProcessor", "RuleSet", "build", "explain", "json_schema_text"]

@@ -113,14 +113,15 @@ class _Block:
         try:
             node = loader.get_single_node() or yaml.MappingNode("tag:yaml.org,2002:map", [])
             inner = Document(self.document.file, loader.construct_document(node), node)
-            return OptimizeBlock.model_validate(inner.data)
         except yaml.YAMLError as error:
             raise DocumentError([self._placed(p) for p in not_yaml(error, "", KIND).problems]) from error
+        finally:
+            loader.dispose()
+        try:
+            return OptimizeBlock.model_validate(inner.data)
         except ValidationError as error:
             problems = problems_of(error, lambda at, said: inner.problem(at, said, kind=KIND), OptimizeBlock)
             raise DocumentError([self._placed(p) for p in problems]) from error
-        finally:
-            loader.dispose()
 
     def _placed(self, problem: Problem) -> Problem:
         """The problem of the block as one of the document: its line and column there, under the mitigation's key."""

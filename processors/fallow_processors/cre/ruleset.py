@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fallow.errors import DocumentError, Problem
 from fallow_processors.cre.document import load_rules
-from fallow_processors.cre.rule import Rule
+from fallow_processors.cre.rule import Rule, Term, nodes
+from fallow_processors.cre.selection import SLOW_TERM, is_columnar
 
 TAXONOMY = "tags"
 """The folder, beside those of the rules, that says which tags and categories there are."""
@@ -40,6 +41,7 @@ class RuleSet:
                 continue
             rules += parsed.rules
             warnings += parsed.warnings
+            warnings += [problem for rule in parsed.rules for problem in _slow(rule)]
         problems += _in_two_files(rules)
         if problems:
             raise DocumentError(problems)
@@ -71,6 +73,14 @@ def rule_files(paths: Iterable[Path]) -> list[Path]:
 
 def _is_rules(file: Path) -> bool:
     return file.parent.name != TAXONOMY
+
+
+def _slow(rule: Rule) -> Iterator[Problem]:
+    terms = [item for node in nodes(rule.root) if node.is_points for item in node.items if isinstance(item, Term)]
+    for term in terms:
+        if not is_columnar(term.pattern):
+            message = f"{term.pattern.kind} {term.pattern.text!r} over metric points is slow: {SLOW_TERM}"
+            yield Problem(file=rule.file, line=rule.line, column=rule.column, message=message, kind="SlowTerm")
 
 
 def _in_two_files(rules: Sequence[Rule]) -> list[Problem]:

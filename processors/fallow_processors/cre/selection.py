@@ -17,9 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fallow_processors.cre.rule import Pattern
+
 Path = tuple[str, ...]
 """``("name",)``, ``("unit",)``, ``("value",)``, or ``("resource", key)`` and ``("attributes", key)``."""
 Constant = str | float | bool | None
+
+SLOW_TERM = "the text of every point that it could be about is made and looked at, one after the other"
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -112,6 +116,11 @@ def selection(program: str) -> Selection:
         tuple(one for one in found if one.path == ("value",)),
         exact,
     )
+
+
+def is_columnar(pattern: Pattern) -> bool:
+    """Whether points are compared with a term as columns, without their text."""
+    return pattern.kind == "jq" and not pattern.field and selection(pattern.text).exact
 
 
 Token = tuple[str, str]

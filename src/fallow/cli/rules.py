@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fallow.cli import explain as explanations
 from fallow.cli.output import err, fail, out
 from fallow.entity import subject
 from fallow.errors import DocumentError, NotFound, Problem
@@ -131,6 +132,32 @@ def build(
         print(json.dumps({"type": "summary", "rules": len(built.rules), "output": output}))
     else:
         out.print(f"{output}: {len(built.rules)} rules", markup=False)
+
+
+@app.command(epilog="Example: fallow rules explain CRE-2026-9001 --playbook playbook.yaml")
+def explain(
+    rule: Annotated[
+        list[str], typer.Argument(metavar="RULE...", help="Files, folders, or CRE ids of the built-in pack.")
+    ],
+    playbook: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Say too what this playbook allows to be done.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain rules: what each looks for and needs, how it is evaluated, when it can speak, what it suggests."""
+    try:
+        rules, wanted = explanations.chosen(rule, _cre())
+    except DocumentError as error:
+        _report(error.problems, as_json)
+        raise typer.Exit(1) from error
+    for explanation in _cre().explain(rules):
+        if explanation.rule.cre not in wanted:
+            continue
+        may = explanations.allowed(explanation.rule, playbook) if playbook is not None else None
+        if as_json:
+            print(json.dumps({"type": "explanation", **explanation.data()} | ({"allowed": may} if may else {})))
+        else:
+            explanations.show(explanation, may)
 
 
 @app.command(epilog="Example: fallow rules schema > cre.schema.json")

@@ -39,7 +39,7 @@ from fallow.promql import ops
 from fallow.promql._kernels import last_instants, run_units, set_limits, sort_out, take_late
 from fallow.promql._pending import Pending, in_order
 from fallow.promql.compile import Compiler
-from fallow.promql.explain import explain
+from fallow.promql.explain import explain, shared
 from fallow.promql.forms import WindowForm, forms
 from fallow.promql.graph import Graph
 from fallow.promql.history import History
@@ -357,6 +357,10 @@ class Engine:
     def describe(self, condition: int) -> list[WindowForm]:
         """How everything that a condition reads is held: form, panes, how exact, bytes of one series."""
         return forms(self._plan, condition)
+
+    def shared(self, condition: int) -> list[tuple[str, tuple[int, ...]]]:
+        """What a condition computes together with others: (in words, the numbers of the others)."""
+        return shared(self._plan, condition)
 
     @property
     def nbytes(self) -> int:

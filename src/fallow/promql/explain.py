@@ -46,6 +46,29 @@ def explain(plan: Plan, condition: int) -> str:
     return "\n".join(lines)
 
 
+def shared(plan: Plan, condition: int) -> list[tuple[str, tuple[int, ...]]]:
+    """(what is computed once, for which other conditions too); of what is nested the outermost."""
+    others: dict[int, tuple[int, ...]] = {}
+    members = [{node.index for node in below(root)} for root in plan.roots]
+    nodes = below(plan.roots[condition])[:-1]
+    for node in nodes:
+        others[node.index] = tuple(i for i, found in enumerate(members) if i != condition and node.index in found)
+    found: list[tuple[str, tuple[int, ...]]] = []
+    for node in nodes:
+        above = [others.get(parent.index) for parent, _ in node.parents]
+        if others[node.index] and others[node.index] not in above and node.op not in (ops.CONSTANT, ops.TIME):
+            found.append((_in_words(plan, node), others[node.index]))
+    return found
+
+
+def _in_words(plan: Plan, node: Node) -> str:
+    """The node and its operands, as one phrase."""
+    if node.op == ops.RANGE:
+        return node.text
+    operands = [_in_words(plan, child) for child in node.children]
+    return " ".join((_what(plan, node), " with ".join(operands))).strip()
+
+
 def _what(plan: Plan, node: Node) -> str:
     match node.op:
         case ops.INSTANT:

@@ -208,7 +208,7 @@ def test_a_configuration_with_a_rule_that_is_wrong(tmp_path: Path) -> None:
     [
         (),
         *[(v,) for v in ("run", "validate", "components", "demo", "replay", "recommendations", "rules")],
-        *[("rules", v) for v in ("check", "test")],
+        *[("rules", v) for v in ("check", "test", "hash", "build", "explain", "schema")],
         *[("recommendations", v) for v in ("list", "show", "watch", "approve", "dismiss", "outcome")],
     ],
     ids=" ".join,
