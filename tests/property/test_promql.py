@@ -48,11 +48,20 @@ class Element:
 Vector = dict[tuple[str, ...], Element]
 
 
+class Step(NamedTuple):
+    """One instant of a subquery: what it gives, and what there is data for."""
+
+    given: Vector
+    data: Vector
+
+
 class Oracle:
     """Every expression below, from the definition, at one instant."""
 
-    def __init__(self, samples: Sequence[Sample], at: int) -> None:
+    def __init__(self, samples: Sequence[Sample], at: int, steps: dict[int, Step] | None = None) -> None:
         self.at = at
+        self._all = samples
+        self._steps: dict[int, Step] = {} if steps is None else steps
         self.series: dict[tuple[str, tuple[str, str]], list[Sample]] = {}
         for sample in sorted(samples, key=lambda s: s.time):
             if sample.time <= at:
@@ -96,6 +105,77 @@ class Oracle:
                 present, warming or low, warming, value, inside[0].time, inside[-1].time, len(inside)
             )
         return found
+
+    def subquery(
+        self, seconds: int, step: int, inner: Callable[[Oracle], Vector], data: Callable[[Oracle], Vector]
+    ) -> Vector:
+        """max_over_time of what ``inner`` gives at the multiples of the step; ``data``: what its elements are made of."""
+        span, step = seconds * SECOND, step * SECOND
+        first, last = min(s.time for s in self._all), max(s.time for s in self._all)
+        instants = range(-(-first // step) * step, min(self.at, -(-last // step) * step) + 1, step)
+        for m in instants:
+            if m not in self._steps:
+                then = Oracle(self._all, m)
+                self._steps[m] = Step(inner(then), data(then))
+        steps = self._steps
+        found: Vector = {}
+        for key in {key for m in instants for key in steps[m].data}:
+            begun = next(m for m in instants if key in steps[m].data)
+            missing = {
+                m
+                for m in instants
+                if m >= begun and (key not in steps[m].data or (key in steps[m].given and steps[m].given[key].unknown))
+            }
+            seen = {
+                m: steps[m].given[key]
+                for m in instants
+                if m > self.at - span and m not in missing and key in steps[m].given and steps[m].given[key].present
+            }
+            warming = begun - step > self.at - span
+            unknown = warming or any(m > self.at - span for m in missing)
+            if seen:
+                values = [e.value for e in seen.values() if not math.isnan(e.value)]
+                value = max(values) if values else math.nan
+                found[key] = Element(True, unknown, warming, value, min(seen), max(seen), len(seen))
+            elif unknown and not self._long_gone(key, instants, span):
+                found[key] = Element(False, True, warming, 0.0, self.at, self.at, 0)
+        return found
+
+    def _long_gone(self, key: tuple[str, ...], instants: range, span: int) -> bool:
+        """Whether there has been no data since before the window."""
+        since = None
+        for m in reversed(instants):
+            if key in self._steps[m].data:
+                break
+            since = m
+        return since is not None and since <= self.at - span
+
+
+def chosen(vector: Vector, k: int) -> Vector:
+    """The k largest: for certain where that is so whether what is unknown is not there or comes before all."""
+
+    def place(key: tuple[str, ...]) -> tuple[bool, float, tuple[str, ...]]:
+        return math.isnan(vector[key].value), -vector[key].value, key
+
+    seen = sorted((key for key, e in vector.items() if e.present), key=place)[:k]
+    known = sorted((key for key, e in vector.items() if not e.unknown), key=place)
+    unknown = len(vector) - len(known)
+    found: Vector = {}
+    for key, e in vector.items():
+        if e.unknown or (known.index(key) < k) != (known.index(key) + unknown < k):
+            found[key] = replace(e, present=key in seen, unknown=True)
+        elif key in seen:
+            found[key] = e
+    return found
+
+
+def mapped(vector: Vector, function: Callable[[float], float]) -> Vector:
+    return {key: replace(e, value=function(e.value)) for key, e in vector.items()}
+
+
+def relabelled(vector: Vector) -> Vector:
+    """Each element with the last character of its second label."""
+    return {(key[0], key[1][-1]): e for key, e in vector.items()}
 
 
 def _over(fn: str, samples: list[tuple[int, float]], end: int, span: int) -> float:
@@ -331,6 +411,44 @@ CASES: tuple[tuple[str, Callable[[Oracle], Vector], tuple[str, ...]], ...] = (
     ("a_u - a_m > 0.4", lambda o: compare(minus(o.instant("a.u"), o.instant("a.m")), ">", 0.4), ("host.name", "hw.id")),
     ("sum by (host_name) (a_u) > 0.9", lambda o: compare(summed(o.instant("a.u"), 0), ">", 0.9), ("host.name",)),
     (
+        "topk(1, avg_over_time(a_m[20s])) > 0.3",
+        lambda o: compare(chosen(o.window("avg_over_time", "a.m", 20), 1), ">", 0.3),
+        ("host.name", "hw.id"),
+    ),
+    (
+        "-bottomk(2, -min_over_time(a_u[30s])) > 0.1",
+        lambda o: compare(chosen(o.window("min_over_time", "a.u", 30), 2), ">", 0.1),
+        ("host.name", "hw.id"),
+    ),
+    (
+        "max_over_time((a_u - a_m)[30s:5s]) > 0.4",
+        lambda o: compare(
+            o.subquery(30, 5, lambda i: minus(i.instant("a.u"), i.instant("a.m")), lambda i: i.instant("a.u")),
+            ">",
+            0.4,
+        ),
+        ("host.name", "hw.id"),
+    ),
+    (
+        "max_over_time((avg_over_time(a_u[10s]) > 0.3)[24s:4s]) > 0.6",
+        lambda o: compare(
+            o.subquery(
+                24,
+                4,
+                lambda i: compare(i.window("avg_over_time", "a.u", 10), ">", 0.3),
+                lambda i: i.window("avg_over_time", "a.u", 10),
+            ),
+            ">",
+            0.6,
+        ),
+        ("host.name", "hw.id"),
+    ),
+    (
+        'cos(label_replace(a_u, "hw_id", "$1", "hw_id", "g(.)")) < 0.9',
+        lambda o: compare(mapped(relabelled(o.instant("a.u")), math.cos), "<", 0.9),
+        ("host.name", "hw.id"),
+    ),
+    (
         "sum(max_over_time(a_m[20s])) > 1.2",
         lambda o: compare(summed(o.window("max_over_time", "a.m", 20), None), ">", 1.2),
         (),
@@ -346,8 +464,9 @@ def expected(samples: Sequence[Sample], index: int, condition: Condition) -> lis
     states: dict[tuple[str, ...], dict[str, object]] = {}
     edges: list[tuple[object, ...]] = []
     at = -(-min(s.time for s in samples) // step) * step
+    steps: dict[int, Step] = {}
     while at <= end:
-        vector = evaluate(Oracle(samples, at))
+        vector = evaluate(Oracle(samples, at, steps))
         for key in vector.keys() | states.keys():
             state = states.setdefault(key, {"true": 0, "holding": False, "run": None, "unknown": None, "said": False})
             edges += _step(state, vector.get(key), at, condition, dict(zip(names, key, strict=True)))

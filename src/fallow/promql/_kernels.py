@@ -11,11 +11,12 @@ from numba import njit
 
 from fallow.batch import BoolArray, Int32Array
 from fallow.promql import ops
+from fallow.promql._groups import choose, histogram
 from fallow.promql._operators import (
     aggregate,
     both,
     either,
-    mapped,
+    map_slot,
     no_evidence,
     nothing,
     number_of,
@@ -24,7 +25,7 @@ from fallow.promql._operators import (
     with_vector,
     without,
 )
-from fallow.promql._values import instant, window
+from fallow.promql._values import feed, instant, subrange, window
 from fallow.promql.ops import PRESENT, UNKNOWN, WARMING
 from fallow.promql.state import BEGAN, ENDED, KNOWN_AGAIN, SAID_UNKNOWN, UNKNOWN_FROM, Units
 from fallow.series._borrowed import borrowed
@@ -154,19 +155,21 @@ def _root(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _simple(i: int, op: int, t: int, slots: Records, nodes: Records, setting: Records) -> None:
+def _simple(i: int, op: int, t: int, slots: Records, nodes: Records) -> None:
     """The operations without group, row or state."""
     node, a = slots[i].node, slots[i].a
     if op == ops.CONSTANT or op == ops.TIME:
         no_evidence(slots, i)
         slots[i].flags = PRESENT
-        slots[i].value = nodes[node].p0 if op == ops.CONSTANT else (t + setting[0].origin) / 1e9
+        slots[i].value = nodes[node].p0 if op == ops.CONSTANT else (t - nodes[node].ns) / 1e9
         return
     slots[i].flags = slots[a].flags
     if slots[a].flags != 0:
         take_evidence(slots, i, a)
-        value = slots[a].value
-        slots[i].value = mapped(nodes[node].fn, value, nodes[node].p0, nodes[node].p1) if op == ops.MAP else value
+        if op == ops.MAP:
+            map_slot(i, slots, nodes)
+        else:
+            slots[i].value = (t - nodes[node].ns) / 1e9 if op == ops.STAMP else slots[a].value
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -215,9 +218,17 @@ def _play(
             nothing(i, slots, heads, links)
         elif op == ops.SCALAR:
             number_of(i, slots, heads, links)
-        else:
-            _simple(i, op, t, slots, nodes, setting)
-            if op == ops.TIME:
+        elif op == ops.TOP:
+            choose(i, slots, nodes, heads, links)
+        elif op == ops.HISTOGRAM:
+            histogram(i, slots, nodes, heads, links)
+        elif op == ops.FEED:
+            following = min(following, feed(i, t, slots, nodes, ints, floats, rows, stores, setting))
+        elif op == ops.SUBRANGE:
+            following = min(following, subrange(i, t, slots, nodes, ints, floats, rows, stores, setting))
+        elif op != ops.MEMBER:
+            _simple(i, op, t, slots, nodes)
+            if op == ops.TIME or op == ops.STAMP:
                 following = t + 1
     return following
 

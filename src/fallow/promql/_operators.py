@@ -13,11 +13,14 @@ from numba import njit
 
 from fallow.batch import Int32Array
 from fallow.promql import ops
-from fallow.promql._values import quantile_of
+from fallow.promql._calendar import calendar
+from fallow.promql._samples import quantile_of
 from fallow.promql.ops import (
     AT_LEAST,
     AT_MOST,
     BOOL,
+    CHANGING_0,
+    CHANGING_1,
     EQ,
     GE,
     GT,
@@ -45,6 +48,12 @@ def arithmetic(fn: int, x: float, y: float) -> float:
         return x / y
     if fn == 4:
         return np.fmod(x, y) if y != 0.0 and not math.isinf(x) else np.nan
+    if fn == -1:
+        return math.atan2(x, y)
+    if fn == -2:
+        return np.maximum(x, y)
+    if fn == -3:
+        return np.minimum(x, y)
     return x**y
 
 
@@ -88,7 +97,54 @@ def mapped(fn: int, x: float, p0: float, p1: float) -> float:
         return np.sqrt(x)
     if fn == 12:
         return np.sign(x)
-    return -x
+    if fn == ops.NEGATE:
+        return -x
+    return _angle(fn, x) if fn <= 28 else calendar(fn, x)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _angle(fn: int, x: float) -> float:
+    """Trigonometric and hyperbolic functions, degrees and radians."""
+    if fn == 15:
+        return np.sin(x)
+    if fn == 16:
+        return np.cos(x)
+    if fn == 17:
+        return np.tan(x)
+    if fn == 18:
+        return np.arcsin(x)
+    if fn == 19:
+        return np.arccos(x)
+    if fn == 20:
+        return np.arctan(x)
+    if fn == 21:
+        return np.sinh(x)
+    if fn == 22:
+        return np.cosh(x)
+    if fn == 23:
+        return np.tanh(x)
+    if fn == 24:
+        return np.arcsinh(x)
+    if fn == 25:
+        return np.arccosh(x)
+    if fn == 26:
+        return np.arctanh(x)
+    return x * 180 / math.pi if fn == 27 else x * math.pi / 180
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def map_slot(i: int, slots: Records, nodes: Records) -> None:
+    """Slot i, whose flags are set, = a function of its operand; a clamp between bounds the wrong way round is nothing."""
+    node = slots[i].node
+    fn, how, p0, p1 = nodes[node].fn, nodes[node].flags, nodes[node].p0, nodes[node].p1
+    if how & CHANGING_0:
+        p0 = slots[slots[i].b].value
+    if how & CHANGING_1:
+        p1 = slots[slots[i].c].value
+    if fn == ops.CLAMP and p0 > p1:
+        slots[i].flags = 0
+        return
+    slots[i].value = mapped(fn, slots[slots[i].a].value, p0, p1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -308,8 +364,8 @@ def aggregate(i: int, slots: Records, nodes: Records, heads: Int32Array, links: 
         d = x - mean
         mean += d / n
         squares += d * (x - mean)
-        low = x if not x >= low else low
-        high = x if not x <= high else high
+        low = x if x < low or math.isnan(low) else low
+        high = x if x > high or math.isnan(high) else high
     slots[i].flags = flags
     if n == 0:
         return
@@ -317,6 +373,8 @@ def aggregate(i: int, slots: Records, nodes: Records, heads: Int32Array, links: 
         slots[i].value = total + carry
     elif fn == 1:
         slots[i].value = (total + carry) / n
+        if math.isinf(slots[i].value):
+            slots[i].value = _mean(i, n, slots, heads, links)
     elif fn == 2:
         slots[i].value = low
     elif fn == 3:
@@ -334,6 +392,25 @@ def aggregate(i: int, slots: Records, nodes: Records, heads: Int32Array, links: 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _mean(i: int, n: int, slots: Records, heads: Int32Array, links: Records) -> float:
+    """The mean of a group whose sum is more than a float64 holds."""
+    mean = 0.0
+    link = heads[slots[i].b]
+    while link >= 0:
+        slot = links[link].slot
+        if slots[slot].flags & PRESENT:
+            mean += slots[slot].value / n
+        link = links[link].next
+    return mean
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def parameter(i: int, slots: Records, nodes: Records) -> float:
+    """The number that an aggregation has: of slot a where it changes."""
+    return nodes[slots[i].node].p0 if slots[i].a < 0 else slots[slots[i].a].value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _quantile(i: int, n: int, slots: Records, nodes: Records, heads: Int32Array, links: Records) -> float:
     values = np.empty(n, dtype=np.float64)
     n = 0
@@ -344,7 +421,7 @@ def _quantile(i: int, n: int, slots: Records, nodes: Records, heads: Int32Array,
             values[n] = slots[slot].value
             n += 1
         link = links[link].next
-    return quantile_of(values, nodes[slots[i].node].p0)
+    return quantile_of(values, parameter(i, slots, nodes))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

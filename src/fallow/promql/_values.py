@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import njit
 
 from fallow.promql import ops
-from fallow.promql.ops import EVENTS, PRESENT, UNKNOWN, WARMING
-from fallow.series._kernels import raw_window, sum_up
+from fallow.promql._samples import deviation, extrapolated, over, quantile_of, samples_between, wants_two
+from fallow.promql.ops import EVENTS, PRESENT, TRUNCATED, UNKNOWN, WARMING
+from fallow.series._kernels import append_sample, raw_window, sum_up
 from fallow.series.layout import (
     CACHED,
     CACHED_LAST,
@@ -33,6 +33,7 @@ from fallow.series.layout import (
     MINIMUM,
     NONE,
     OLDEST,
+    RAW_LIMIT,
     REFERENCE,
     SLOPE_T,
     SLOPE_TT,
@@ -40,6 +41,7 @@ from fallow.series.layout import (
     SLOPE_V,
     SQUARES,
     STALE,
+    STORE_WORDS,
     SUM,
     TAIL_CHANGES,
     TAIL_PREVIOUS_T,
@@ -50,6 +52,7 @@ from fallow.series.layout import (
     TAIL_V,
     Float64Array,
     Int64Array,
+    N,
     Records,
 )
 
@@ -72,6 +75,8 @@ def instant(
 ) -> int:
     """Set slot i to its row's newest sample; returns when that goes stale."""
     n = slots[i].node
+    if t > nodes[n].held:
+        return FAR
     base = rows[slots[i].a].base
     last = ints[base + LAST_T]
     slots[i].flags = 0
@@ -85,7 +90,7 @@ def instant(
         return FAR
     slots[i].flags = PRESENT
     if nodes[n].fn == ops.TIMESTAMP:
-        slots[i].value = (last + setting[0].origin) / 1e9 - nodes[n].p0
+        slots[i].value = last / 1e9 - nodes[n].p0
     else:
         slots[i].value = floats[base + LAST_V]
     slots[i].first = last
@@ -95,49 +100,16 @@ def instant(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def quantile_of(values: Float64Array, q: float) -> float:
-    """The q-quantile as Prometheus interpolates it, NaN below every number; sorts ``values`` in place."""
-    n = len(values)
-    if n == 0 or math.isnan(q):
-        return np.nan
-    if q < 0:
-        return -np.inf
-    if q > 1:
-        return np.inf
-    values.sort()
-    missing = 0
-    while missing < n and math.isnan(values[n - 1 - missing]):
-        missing += 1
-    if missing:
-        values[missing:] = values[: n - missing].copy()
-        values[:missing] = np.nan
-    rank = q * (n - 1)
-    low = math.floor(rank)
-    high = min(n - 1, low + 1)
-    weight = rank - low
-    return values[low] * (1 - weight) + values[high] * weight
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _extrapolated(
-    fn: int, n: int, raw: float, first_t: int, first_v: float, last_t: int, end: int, window: int
-) -> float:
-    """rate, increase and delta: the raw difference carried to the window's ends, as Prometheus 3 does it."""
-    sampled = (last_t - first_t) / 1e9
-    average = sampled / (n - 1)
-    to_start = (first_t - (end - window)) / 1e9
-    to_end = (end - last_t) / 1e9
-    if to_start >= average * 1.1:
-        to_start = average / 2
-    if fn != ops.DELTA:
-        to_zero = to_start
-        if raw > 0 and first_v >= 0:
-            to_zero = sampled * (first_v / raw)
-        to_start = min(to_start, to_zero)
-    if to_end >= average * 1.1:
-        to_end = average / 2
-    found = raw * ((sampled + to_start + to_end) / sampled)
-    return found / (window / 1e9) if fn == ops.RATE else found
+def _mean_of_panes(ints: Int64Array, floats: Float64Array, at: int, s: int, end: int, stores: Records) -> float:
+    """The window's mean where its sum is more than a float64 holds."""
+    n, ring = ints[at + CACHED + N], stores[s].ring
+    mean = 0.0
+    stop = min(end // stores[s].width, ints[at + CURRENT] + 1)
+    for pane in range(ints[at + OLDEST], stop):
+        j = at + STORE_WORDS + (pane % ring) * stores[s].stride
+        if ints[j] > 0:
+            mean += floats[j + stores[s].total] / n + floats[j + stores[s].carry] / n
+    return mean
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -173,15 +145,6 @@ def _predicted(floats: Float64Array, c: int, n: int, reference: float, seconds: 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _deviation(values: Float64Array) -> float:
-    """The median distance from the median; NaN where a value is."""
-    if np.isnan(values).any():
-        return np.nan
-    middle = quantile_of(values.copy(), 0.5)
-    return quantile_of(np.abs(values - middle), 0.5)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _ordered(fn: int, ints: Int64Array, floats: Float64Array, at: int, n: int, end: int, window: int) -> float:
     """Functions of two samples or more that depend on their order."""
     c, tail = at + CACHED, at + CACHED_LAST
@@ -200,7 +163,34 @@ def _ordered(fn: int, ints: Int64Array, floats: Float64Array, at: int, n: int, e
     raw = floats[tail + TAIL_V] - floats[c + FIRST_V]
     if fn != ops.DELTA:
         raw += floats[tail + TAIL_RESET_SUM] - floats[c + FIRST_RESET_SUM]
-    return _extrapolated(fn, n, raw, ints[c + FIRST], floats[c + FIRST_V], ints[tail + TAIL_T], end, window)
+    return extrapolated(fn, n, raw, ints[c + FIRST], floats[c + FIRST_V], ints[tail + TAIL_T], end, window)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _raw(
+    i: int,
+    fn: int,
+    p0: float,
+    end: int,
+    slots: Records,
+    nodes: Records,
+    ints: Int64Array,
+    floats: Float64Array,
+    rows: Records,
+    stores: Records,
+    s: int,
+    span: int,
+) -> float:
+    """A function that panes do not keep, of the samples that are kept as they are."""
+    base = rows[slots[i].a].base
+    if fn == ops.QUANTILE:
+        return quantile_of(raw_window(ints, floats, base, s, end, stores), p0)
+    if fn == ops.MAD:
+        return deviation(raw_window(ints, floats, base, s, end, stores))
+    times, values = samples_between(ints, floats, base, s, end - span, end, stores)
+    p1 = nodes[slots[i].node].p1
+    value = over(fn, times, values, end, span, p0, p1)
+    return value if fn == ops.SMOOTHING else value - p1  # a time: the sample's own
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -217,6 +207,8 @@ def window(
 ) -> int:
     """Set slot i to a function of its row's window at the newest boundary; returns when it may next differ."""
     node = slots[i].node
+    if t > nodes[node].held:
+        return FAR
     fn, s = nodes[node].fn, nodes[node].store
     base = rows[slots[i].a].base
     at = base + stores[s].offset
@@ -242,22 +234,33 @@ def window(
             following = min(following, ((complete + width - 1) // width) * width)
         elif n * cadence < setting[0].coverage * span:
             flags = UNKNOWN
-    two = ops.RATE <= fn <= ops.DERIV or fn == ops.PREDICT
+    two = wants_two(fn)
+    raw = fn == ops.QUANTILE or fn == ops.MAD or ops.TS_OF_MIN <= fn <= ops.SMOOTHING
+    if raw and setting[0].plain and n > RAW_LIMIT:
+        slots[i].flags = UNKNOWN | TRUNCATED
+        return following
     if n >= 2 or not two:
         flags |= PRESENT
-        if fn == ops.QUANTILE:
-            slots[i].value = quantile_of(raw_window(ints, floats, base, s, end, stores), nodes[node].p0)
-        elif fn == ops.MAD:
-            slots[i].value = _deviation(raw_window(ints, floats, base, s, end, stores))
+        p0 = nodes[node].p0 if slots[i].c < 0 else slots[slots[i].c].value
+        if raw:
+            slots[i].value = _raw(i, fn, p0, end, slots, nodes, ints, floats, rows, stores, s, span)
         elif fn == ops.PREDICT:
-            ahead = span / 1e9 + nodes[node].p0
+            ahead = span / 1e9 + p0 + nodes[node].p1
             slots[i].value = _predicted(floats, at + CACHED, n, floats[base + REFERENCE], ahead)
         elif fn == ops.LAST:
             slots[i].value = floats[at + CACHED_LAST + TAIL_V]
+        elif fn == ops.FIRST_OVER:
+            slots[i].value = floats[at + CACHED + FIRST_V]
+        elif fn == ops.TS_OF_FIRST:
+            slots[i].value = ints[at + CACHED + FIRST] / 1e9 - nodes[node].p1
+        elif fn == ops.TS_OF_LAST:
+            slots[i].value = ints[at + CACHED_LAST + TAIL_T] / 1e9 - nodes[node].p1
         elif two or fn == ops.CHANGES_OVER or fn == ops.RESETS_OVER:
             slots[i].value = _ordered(fn, ints, floats, at, n, end, span)
         else:
             slots[i].value = _moment(fn, floats, at + CACHED, n)
+            if fn == ops.AVG and math.isinf(slots[i].value):
+                slots[i].value = _mean_of_panes(ints, floats, at, s, end, stores)
     slots[i].flags = flags
     slots[i].first = ints[at + CACHED + FIRST]
     slots[i].last = ints[at + CACHED_LAST + TAIL_T]
@@ -265,4 +268,95 @@ def window(
     return following
 
 
-__all__ = ["instant", "quantile_of", "window"]
+@njit(cache=True, nogil=True, error_model="numpy")
+def feed(
+    i: int,
+    t: int,
+    slots: Records,
+    nodes: Records,
+    ints: Int64Array,
+    floats: Float64Array,
+    rows: Records,
+    stores: Records,
+    setting: Records,
+) -> int:
+    """Append slot a to the row, at an instant of the subquery; returns when to look again.
+
+    Slot c says whether there is data for it: what is absent although there is, is known to be absent. An instant that
+    is unknown, or has no data, gives no sample, and makes the windows over it unknown: ``last`` is the newest such
+    instant, FAR while data is missing, which it is since ``key``.
+    """
+    node, a, row = slots[i].node, slots[i].a, slots[i].b
+    flags = slots[a].flags
+    step, phase = nodes[node].ns, int(nodes[node].p0)
+    if (t - phase) % step == 0:
+        there = slots[slots[i].c].flags != 0 or setting[0].plain
+        if slots[i].count == 0 and there:
+            slots[i].count = 1
+            slots[i].first = t
+            slots[i].last = NONE
+        if not there:
+            if slots[i].last != FAR:
+                slots[i].key = t
+            slots[i].last = FAR
+        else:
+            if slots[i].last == FAR:
+                slots[i].last = t - step
+            if flags & UNKNOWN:
+                slots[i].last = t
+            elif flags & PRESENT and ints[rows[row].base + LAST_T] < t:
+                base = rows[row].base
+                append_sample(ints, floats, base, rows[row].first, rows[row].stop, t, slots[a].value, stores)
+    return t + 1 if flags else FAR
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def subrange(
+    i: int,
+    t: int,
+    slots: Records,
+    nodes: Records,
+    ints: Int64Array,
+    floats: Float64Array,
+    rows: Records,
+    stores: Records,
+    setting: Records,
+) -> int:
+    """Set slot i to a function of a subquery's results in (t−span, t]; returns the subquery's next instant."""
+    node, row, fed = slots[i].node, slots[i].a, slots[i].b
+    if t > nodes[node].held:
+        return FAR
+    fn, span = nodes[node].fn, nodes[node].ns
+    of = slots[fed].node
+    step, phase = nodes[of].ns, int(nodes[of].p0)
+    following = min(t + span, t + step - (t - phase) % step)
+    slots[i].flags = 0
+    if slots[fed].count == 0:
+        return following
+    flags = 0
+    if not setting[0].plain:
+        if slots[fed].first - step > t - span:
+            flags = UNKNOWN | WARMING
+        elif slots[fed].last > t - span:
+            flags = UNKNOWN
+    times, values = samples_between(ints, floats, rows[row].base, rows[row].first, t - span, t, stores)
+    n = len(times)
+    slots[i].flags = flags
+    slots[i].count = n
+    if n == 0:
+        slots[i].first = t
+        slots[i].last = t
+        if slots[fed].last == FAR and slots[fed].key <= t - span:
+            slots[i].flags = 0
+        return following
+    slots[i].first = times[0]
+    slots[i].last = times[n - 1]
+    if n >= 2 or not wants_two(fn):
+        p0 = nodes[node].p0 if slots[i].c < 0 else slots[slots[i].c].value
+        value = over(fn, times, values, t, span, p0, nodes[node].p1)
+        slots[i].value = value - nodes[node].p1 if ops.TS_OF_FIRST <= fn <= ops.TS_OF_MAX else value
+        slots[i].flags = flags | PRESENT
+    return following
+
+
+__all__ = ["feed", "instant", "subrange", "window"]

@@ -17,6 +17,11 @@ Decisions (they are what replay, batching and interleaving rest on):
   the samples that the series' cadence (median of its last 8 gaps) lets expect, or reaches before its first sample.
   What was seen may decide nevertheless: a maximum above a limit stays above it. Unknown freezes a pending result and
   lets a holding one hold. An empty window is absent.
+* **Subqueries** are evaluated at the multiples of their step, in a class of their own that comes before their readers';
+  what they give becomes samples of a derived series. A step that is unknown or has no data is no sample, and makes the
+  windows over it unknown. After the last sample they are evaluated up to the step that sees it.
+* **Choices.** An element of ``topk`` is in or out for certain where that is so whatever the unknown ones are.
+* **Queries** (``Query``) are the same evaluator stepped through given instants over samples that are all there.
 * Instants at which nothing can differ (no sample, no pane boundary, no deadline) are skipped; they would change nothing.
 """
 
@@ -24,7 +29,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -40,10 +44,11 @@ from fallow.promql._kernels import last_instants, run_units, set_limits, sort_ou
 from fallow.promql._pending import Pending, in_order
 from fallow.promql.compile import Compiler
 from fallow.promql.explain import explain, shared
+from fallow.promql.failures import check_answer
 from fallow.promql.forms import WindowForm, forms
 from fallow.promql.graph import Graph
 from fallow.promql.history import History
-from fallow.promql.plan import Labels, Plan
+from fallow.promql.plan import ANY_NAME, Labels, Plan, Query
 from fallow.promql.selectors import prom_name
 from fallow.promql.state import BEGAN, ENDED, NODE, SAID_UNKNOWN, SETTING
 from fallow.series import Clocks, Rows, SeriesKey, SeriesTable, clock_of, layouts_of
@@ -99,8 +104,8 @@ class Engine:
         coverage: share of the expected samples that a window needs to be known.
         lookback_ns: how old the newest sample of an instant selector may be.
         max_rows: bound on series held; the newest beyond it are refused and counted.
-        plain: PromQL as Prometheus has it: nothing is unknown, the lookback is as it stands.
-        origin_ns: what to add to a time for ``time()`` and ``timestamp()``.
+        query: the instants of a query, instead of conditions that are evaluated as time passes. It is PromQL as
+            Prometheus has it: nothing is unknown, the lookback is as it stands, a window ends at its instant.
 
     Raises:
         PromqlError: a condition's expression is not supported.
@@ -116,8 +121,7 @@ class Engine:
         coverage: float = 0.8,
         lookback_ns: int = 300 * SECOND,
         max_rows: int = 2_000_000,
-        plain: bool = False,
-        origin_ns: int = 0,
+        query: Query | None = None,
     ) -> None:
         self.late = 0
         """Samples that came after their instant had been evaluated."""
@@ -131,16 +135,16 @@ class Engine:
         self._lateness, self._idle_after = lateness_ns, idle_after_ns
         self._plan = plan = Plan()
         for condition in conditions:
-            compiler = Compiler(condition.expr, plan, lookback_ns)
-            root = compiler.root(compiler.vector(), condition.for_ns, condition.interval_ns)
-            plan.finish(root, condition.interval_ns)
+            compiler = Compiler(condition.expr, plan, lookback_ns, query)
+            compiler.root(compiler.vector(), condition.for_ns, condition.interval_ns)
+        plan.close()
         self.signals = frozenset(signal.name for signal in plan.signals)
         self._layouts = layouts_of(signal.stores for signal in plan.signals)
         self._rows = Rows(self._layouts, max_rows)
         self._graph = Graph(plan, self._rows)
         self._nodes = node_records(plan, self._layouts)
         self._intervals: Int64Array = np.asarray(plan.intervals or [SECOND], dtype=np.int64)
-        self._setting: Records = np.asarray([(coverage, plain, origin_ns)], dtype=SETTING)
+        self._setting: Records = np.asarray([(coverage, query is not None)], dtype=SETTING)
         self._clocks = Clocks()
         self._pending = Pending()
         self._history = History()
@@ -168,7 +172,7 @@ class Engine:
         event = key.name == semconv.EVENT
         clock = self._clocks.intern(clock_of(labels), sampled=not event)
         wants: list[tuple[int, int]] = []
-        if name in self.signals:
+        if name in self.signals or ANY_NAME in self.signals:
             plain = {prom_name(label): value for label, value in labels.items() if value}
             for label in labels:
                 self._dotted.setdefault(prom_name(label), label)
@@ -207,13 +211,15 @@ class Engine:
                 edges.append(self._edge("open", slot, time, start, last, count, began, float(found["value"])))
         return edges
 
-    def _advance(self, *, final: bool) -> list[Edge]:
+    def _advance(self, *, final: bool, until: int | None = None) -> list[Edge]:
         graph, clocks, pending = self._graph, self._clocks, self._pending
         if clocks.sample_latest == NONE:
             return []
         graph.flush()
         units = graph.columns
-        if final:
+        if until is not None:
+            np.maximum(units.limit, until, out=units.limit)
+        elif final:
             np.maximum(units.limit, clocks.sample_latest, out=units.limit)
             self.settled = max(self.settled, clocks.sample_latest)
         else:
@@ -327,20 +333,22 @@ class Engine:
             ref=_ref(condition, labels, began),
         )
 
+    def evaluate(self, at: int) -> None:
+        """Evaluate up to an instant, of which everything that it depends on has been appended."""
+        self._advance(final=False, until=at)
+
     def vector(self) -> list[tuple[str, Mapping[str, str], float]]:
         """(metric name or "", labels, value) of every result that holds."""
         graph = self._graph
-        held = [i for i in range(len(graph.result_slots)) if graph.results[i]["state"] == 2]
-        slots = [(i, graph.result_slots[i]) for i in held]
-        return [
-            (graph.names[int(graph.slots[slot]["a"])], dict(graph.labels[slot]), float(graph.results[i]["value"]))
-            for i, slot in slots
-        ]
+        found: list[tuple[str, Mapping[str, str], float]] = []
+        for i in np.flatnonzero(graph.results["state"][: len(graph.result_slots)] == 2).tolist():
+            labels, name, drops = graph.element(graph.result_slots[i])
+            found.append(("" if drops else name, dict(labels), float(graph.results[i]["value"])))
+        return found
 
-    @property
-    def alignment_ns(self) -> int:
-        """Windows end exactly at instants that are a multiple of this."""
-        return math.lcm(*(store.width for signal in self._plan.signals for store in signal.stores), SECOND)
+    def check_answer(self) -> None:
+        """Raise EvaluationError where PromQL has no answer at the newest instant, UnsupportedError where this has none."""
+        check_answer(self._plan, self._graph)
 
     # -- questions -----------------------------------------------------------------------------------------------------
     def holds(self, condition: int, labels_subset: Mapping[str, str], start: int, end: int) -> bool | None:
@@ -395,6 +403,7 @@ def node_records(plan: Plan, layouts: Layouts) -> Records:
                 n.ns,
                 layouts.first[n.signal] + n.store if n.op == ops.RANGE else -1,
                 conditions.get(n.index, -1),
+                n.held,
             )
             for n in plan.nodes
         ],

@@ -17,5 +17,13 @@ class PromqlError(PermanentError):
         self.position = position
 
 
+class UnsupportedError(PromqlError):
+    """PromQL that is not supported, or not in a condition, which is evaluated as time passes."""
+
+
 class NumberError(PromqlError):
     """An expression that is one number where a vector of results is wanted."""
+
+
+class EvaluationError(PermanentError):
+    """A query for which PromQL has no answer on these samples, such as several matches where one is wanted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fallow.promql import ops
-from fallow.promql.compile import GROUPED
+from fallow.promql.builder import GROUPED
 from fallow.promql.plan import LabelSet, Node, Plan, below
 from fallow.series.layout import RAW, RAW_LIMIT
 from fallow.units import duration_text
@@ -21,9 +21,15 @@ _NAMES = {
     ops.CONSTANT: "number",
     ops.TIME: "time",
     ops.COPY: "vector",
+    ops.RELABEL: "relabel",
+    ops.STAMP: "timestamp",
+    ops.BUCKET: "buckets",
+    ops.HISTOGRAM: "quantile or share of the histogram",
+    ops.MEMBER: "the chosen of",
 }
 _OPERATORS = {number: text for text, number in ops.OPERATORS.items()}
 _AGGREGATIONS = {number: text for text, number in ops.AGGREGATIONS.items()}
+_CHOICES = {number: text for text, number in ops.CHOICES.items()}
 _MAPS = {number: text for text, number in ops.MAPS.items()} | {ops.NEGATE: "negation"}
 
 
@@ -86,6 +92,14 @@ def _what(plan: Plan, node: Node) -> str:
             return f"{_OPERATORS[node.fn]}{_labels(node.match, 'on', 'ignoring')} of"
         case ops.AGGREGATE:
             return f"{_AGGREGATIONS[node.fn]}{_labels(node.match, 'by', 'without')} of"
+        case ops.TOP:
+            return f"{_CHOICES[node.fn]}{_labels(node.match, 'by', 'without')} of"
+        case ops.FEED:
+            return f"at every multiple of {duration_text(node.ns)} a sample of"
+        case ops.SUBRANGE:
+            return f"{node.text} of the newest {RAW_LIMIT} of"
+        case ops.RELABEL:
+            return f"{node.text} of"
         case ops.MAP:
             return f"{_MAPS[node.fn]} of"
         case _:

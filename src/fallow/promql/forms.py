@@ -34,7 +34,8 @@ class WindowForm:
 
 def forms(plan: Plan, condition: int) -> list[WindowForm]:
     """The forms of everything that a condition reads, in order of evaluation."""
-    return [_form(plan, node) for node in below(plan.roots[condition]) if node.op in (ops.INSTANT, ops.RANGE)]
+    leaves = (ops.INSTANT, ops.RANGE, ops.SUBRANGE)
+    return [_form(plan, node) for node in below(plan.roots[condition]) if node.op in leaves]
 
 
 def _form(plan: Plan, node: Node) -> WindowForm:
@@ -47,6 +48,17 @@ def _form(plan: Plan, node: Node) -> WindowForm:
             exact=True,
             bound="exact at every instant",
             bytes=8 * ROW_WORDS,
+        )
+    if node.op == ops.SUBRANGE:
+        fed = node.children[0]
+        return WindowForm(
+            text=node.text,
+            form="ring",
+            width=0,
+            panes=0,
+            exact=True,
+            bound="exact at every instant, of the subquery's results",
+            bytes=8 * (ROW_WORDS + plan.signals[fed.signal].stores[fed.store].words),
         )
     store = plan.signals[node.signal].stores[node.store]
     ring = RAW in ops.statistics_of(node.fn)

@@ -7,7 +7,8 @@ slots of one clock, form a *unit*: it has one event time and one tape. Units are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import insort
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,14 +16,19 @@ import numpy as np
 
 from fallow.batch import Int32Array, Int64Array
 from fallow.promql import ops
-from fallow.promql.compile import GROUPED, PER_CLOCK
-from fallow.promql.plan import ALL, NAME, Labels, Node, Plan
+from fallow.promql.builder import GROUPED, PER_CLOCK
+from fallow.promql.plan import ALL, ANY_NAME, NAME, Element, Labels, Node, Plan
 from fallow.promql.state import LINK, RESULT, SLOT, Units, grown
 from fallow.series import Rows
 from fallow.series.layout import FAR, NONE, Records
 
 ClockColumns = tuple[Int64Array, Int64Array, Int64Array, Int64Array]
 NOWHERE: Final = -1
+_CARRIED: Final = frozenset(
+    {ops.MAP, ops.WITH_NUMBER, ops.WITH_VECTOR, ops.AND, ops.UNLESS, ops.RELABEL, ops.STAMP, ops.MEMBER}
+)
+"""Operations whose element is that of slot a."""
+NOBODY: Final[Element] = ((), "", False)
 
 
 @dataclass(slots=True)
@@ -66,6 +72,8 @@ class Graph:
         self.labels: list[Labels] = []
         """Of each slot, without the metric name."""
         self.names: list[str] = []
+        """Of each slot, the metric name, also where a result will be without it (``drops``): it can be matched on."""
+        self.drops: list[bool] = []
         self.slots: Records = np.zeros(64, dtype=SLOT)
         self.results: Records = np.zeros(64, dtype=RESULT)
         self.heads: Int32Array = np.zeros(64, dtype=np.int32)
@@ -77,7 +85,10 @@ class Graph:
         self._unit: list[int] = []
         self._interned: dict[Labels, Labels] = {}
         self._keys: list[dict[Labels, _Key]] = [{} for _ in plan.nodes]
-        self._rows: dict[tuple[int, int, Labels], int] = {}
+        self._rows: dict[tuple[int, int, str, Labels], int] = {}
+        self._lasting: list[tuple[int, float]] = []
+        self._ranked: dict[int, list[tuple[Labels, str, int]]] = {}
+        self._unranked: set[int] = set()
         self._clock_units: dict[int, int] = {}
         self._heads: list[int] = []
         self._links: list[tuple[int, int]] = []
@@ -88,8 +99,10 @@ class Graph:
         self._columns = _UnitColumns(len(plan.intervals))
         self._leaves: dict[str, list[Node]] = {}
         for node in plan.nodes:
-            if node.signal >= 0:
+            if node.signal >= 0 and node.op != ops.FEED:
                 self._leaves.setdefault(plan.signals[node.signal].name, []).append(node)
+        self._namesakes = ANY_NAME in self._leaves or any(node.op == ops.RELABEL for node in plan.nodes)
+        """Whether several elements of one vector may have the same labels."""
         # Readers first, so that an operand finds them; copies of numbers last, when the numbers are there.
         for node in sorted(plan.nodes, key=lambda n: (n.op == ops.COPY, -n.index)):
             self._static(node)
@@ -100,24 +113,26 @@ class Graph:
     ) -> list[tuple[int, int]] | None:
         """The (row, offset) pairs that want the samples of a series seen for the first time; None at the limit."""
         found: dict[int, int] = {}
-        for node in self._leaves.get(name, ()):
+        test = {**test, NAME: name}
+        for node in (*self._leaves.get(name, ()), *self._leaves.get(ANY_NAME, ())):
             if node.accept is not None and not node.accept(test):
                 continue
-            known = self._rows.get((node.domain, node.signal, labels))
+            known = self._rows.get((node.domain, node.signal, name, labels))
             if known is None:
                 unit = self._unit_for(node.domain, clock)
                 known = self.rows.add(node.signal)
                 if known < 0:
                     return None
                 self._own_row(known, unit)
-                self._rows[node.domain, node.signal, labels] = known
+                self._rows[node.domain, node.signal, name, labels] = known
             found[known] = self.plan.signals[node.signal].offset
             unit = self.find(int(self.rows.rows["unit"][known]))
             self.units[unit].clocks.add(clock)
             keys = self._keys[node.index]
-            if labels not in keys:
-                keys[labels] = _Key()
-                self._new(node, known, labels=labels, name=name, unit=unit)
+            if ((NAME, name), *labels) not in keys:
+                keys[((NAME, name), *labels)] = _Key()
+                number = self._parameter(node, 0, unit)
+                self._joined(number, self._new(node, known, c=number, of=(labels, name, False), unit=unit))
         return list(found.items())
 
     def _unit_for(self, domain: int, clock: int) -> int:
@@ -142,10 +157,10 @@ class Graph:
         self.units[unit].everywhere = True
         self._columns.first_due(unit)
         if node.op == ops.COPY:
-            self._new(node, self._number(node.children[0], unit), labels=(), unit=unit)
+            self._new(node, self._number(node.children[0], unit), of=NOBODY, unit=unit)
             return
         group = self._new_group() if node.op != ops.CONSTANT else NOWHERE
-        slot = self._new(node, b=group, labels=node.labels, unit=unit)
+        slot = self._new(node, b=group, of=(node.labels, "", False), unit=unit)
         self._keys[node.index][()] = _Key(made=slot, rights=group)
 
     # -- units ---------------------------------------------------------------------------------------------------------
@@ -183,21 +198,28 @@ class Graph:
         self._touched |= {a, b}
 
     # -- slots ---------------------------------------------------------------------------------------------------------
-    def _new(
-        self, node: Node, a: int = -1, b: int = -1, c: int = -1, *, labels: Labels, unit: int, name: str = ""
-    ) -> int:
-        slot = len(self._node)
-        labels = self._interned.setdefault(labels, labels)
-        self._node.append(node.index)
-        self._unit.append(unit)
-        self._staged.append((node.index, a, b, c))
-        self.labels.append(labels)
-        self.names.append(name if node.keeps_name else "")
-        self.units[unit].slots.append(slot)
-        self._touched.add(unit)
+    def _new(self, node: Node, a: int = -1, b: int = -1, c: int = -1, *, of: Element, unit: int) -> int:
+        slot = self._add(node, a, b, c, of, unit)
         for parent, position in node.parents:
             self._hand_up(parent, position, slot)
         return slot
+
+    def _add(self, node: Node, a: int, b: int, c: int, of: Element, unit: int) -> int:
+        slot, unit = len(self._node), self.find(unit)
+        labels, name, drops = of
+        self._node.append(node.index)
+        self._unit.append(unit)
+        self._staged.append((node.index, a, b, c))
+        self.labels.append(self._interned.setdefault(labels, labels))
+        self.names.append(name)
+        self.drops.append(drops or not node.keeps_name)
+        self.units[unit].slots.append(slot)
+        self._touched.add(unit)
+        return slot
+
+    def element(self, slot: int) -> Element:
+        """Who a slot is."""
+        return self.labels[slot], self.names[slot], self.drops[slot]
 
     def _number(self, node: Node, unit: int) -> int:
         """A slot of a changing number for one reader."""
@@ -206,17 +228,14 @@ class Graph:
         below = [self._number(child, unit) for child in node.children]
         pair = below[1] if len(below) > 1 else -1
         group = self._group_of([pair]) if pair >= 0 else -1
-        slot = len(self._node)
-        self._node.append(node.index)
-        self._unit.append(unit)
-        self._staged.append((node.index, below[0] if below else -1, group, -1))
-        self.labels.append(())
-        self.names.append("")
-        self.units[unit].slots.append(slot)
-        self._touched.add(unit)
+        slot = self._add(node, below[0] if below else -1, group, -1, NOBODY, unit)
         for other in below:
             self._merge(other, slot)
         return slot
+
+    def _parameter(self, node: Node, position: int, unit: int) -> int:
+        """A slot of the changing number that is the operand at this position; -1 where there is none."""
+        return self._number(node.children[position], unit) if position < len(node.children) else NOWHERE
 
     def _set(self, slot: int, field_: str, value: int) -> None:
         flushed = len(self._node) - len(self._staged)
@@ -245,43 +264,118 @@ class Graph:
     # -- from operand to operation -------------------------------------------------------------------------------------
     def _hand_up(self, node: Node, position: int, slot: int) -> None:
         """Let a node know of a new slot of one of its operands."""
-        if node.scalar and node.op != ops.SCALAR:
+        if node.children[position].scalar or (node.scalar and node.op != ops.SCALAR):
             return
-        if node.op in (ops.ABSENT, ops.SCALAR):
-            key = self._keys[node.index][()]
-            self._link(key.rights, slot)
-            self._merge(key.made, slot)
-        elif node.op == ops.ROOT:
-            self.result_slots.append(
-                self._new(node, slot, len(self.result_slots), labels=self.labels[slot], unit=self.unit_of(slot))
-            )
-        elif node.op in (ops.MAP, ops.WITH_NUMBER):
-            self._new(node, slot, labels=self.labels[slot], name=self.names[slot], unit=self.unit_of(slot))
-        elif node.op == ops.AGGREGATE:
-            self._aggregate(node, slot)
-        elif node.op == ops.WITH_VECTOR and node.children[1].scalar:
-            number = self._number(node.children[1], self.unit_of(slot))
+        match node.op:
+            case ops.ABSENT | ops.SCALAR:
+                key = self._keys[node.index][()]
+                self._link(key.rights, slot)
+                self._merge(key.made, slot)
+            case ops.ROOT:
+                self.result_slots.append(self._over(node, slot, len(self.result_slots)))
+            case ops.WITH_NUMBER | ops.STAMP:
+                self._over(node, slot)
+            case ops.MAP:
+                self._map(node, slot)
+            case ops.RELABEL:
+                self._relabel(node, slot)
+            case ops.BUCKET:
+                self._bucket(node, slot)
+            case ops.AGGREGATE | ops.HISTOGRAM:
+                self._aggregate(node, slot)
+            case ops.MEMBER if position == 0:
+                self._member(node, slot)
+            case ops.FEED:
+                self._feed(node, slot)
+            case ops.SUBRANGE:
+                number = self._joined(self._parameter(node, 1, self.unit_of(slot)), slot)
+                self._over(node, self._fed_row(slot), slot, number, like=slot)
+            case ops.WITH_VECTOR if node.children[1].scalar:
+                number = self._joined(self._number(node.children[1], self.unit_of(slot)), slot)
+                self._over(node, slot, self._group_of([number]))
+            case ops.COPY | ops.TOP | ops.MEMBER:
+                pass
+            case _:
+                self._match(node, position, slot)
+
+    def _over(self, node: Node, a: int, b: int = -1, c: int = -1, *, like: int = NOWHERE) -> int:
+        """A slot over slot ``a`` that is the same element as it (or as ``like``)."""
+        like = a if like == NOWHERE else like
+        return self._new(node, a, b, c, of=self.element(like), unit=self.unit_of(like))
+
+    def _joined(self, number: int, slot: int) -> int:
+        """The slot of a changing number, from now on evaluated together with its reader's operand."""
+        if number >= 0:
             self._merge(number, slot)
-            group = self._group_of([number])
-            self._new(node, slot, group, labels=self.labels[slot], name=self.names[slot], unit=self.unit_of(slot))
-        elif node.op != ops.COPY:
-            self._match(node, position, slot)
+        return number
+
+    def _map(self, node: Node, slot: int) -> None:
+        changing = [self._joined(self._number(c, self.unit_of(slot)), slot) for c in node.children[1:]]
+        b = changing[0] if node.flags & ops.CHANGING_0 else NOWHERE
+        c = changing[-1] if node.flags & ops.CHANGING_1 else NOWHERE
+        self._over(node, slot, b, c)
+
+    def _relabel(self, node: Node, slot: int) -> None:
+        assert node.relabel is not None
+        self._new(node, slot, of=node.relabel(*self.element(slot)), unit=self.unit_of(slot))
+
+    def _bucket(self, node: Node, slot: int) -> None:
+        """One bucket of a classic histogram, its bound kept as the slot's key."""
+        bound = _bound(dict(self.labels[slot]).get("le", ""))
+        if bound is not None:
+            self._lasting.append((len(self._node), bound))
+            self._over(node, slot)
+
+    def _feed(self, node: Node, slot: int) -> None:
+        """The row that a subquery's results go to."""
+        row = self.rows.add(node.signal)
+        if row >= 0:
+            self._own_row(row, self.unit_of(slot))
+            self._over(node, slot, row, self._carrier(slot))
+
+    def _carrier(self, slot: int) -> int:
+        """The slot whose elements those of ``slot`` are, filtered or changed: where it is absent, data is missing."""
+        node, a, _, _ = self._read(slot)
+        return self._carrier(a) if self.plan.nodes[node].op in _CARRIED else slot
+
+    def _fed_row(self, feed: int) -> int:
+        return self._read(feed)[2]
 
     def _aggregate(self, node: Node, slot: int) -> None:
-        labels = node.match.of(self.labels[slot], self.names[slot])
+        labels, name, drops = self.element(slot)
+        if node.op == ops.HISTOGRAM and name:
+            matching: Labels = ((NAME, name), *node.match.of(labels, name))
+        else:
+            matching = node.match.of(labels, name)
         keys = self._keys[node.index]
-        key = keys.get(labels)
+        key = keys.get(matching)
         if key is None:
             group = self._group_of([slot])
-            keys[labels] = _Key(rights=group, anchor=slot)
-            self._new(node, b=group, labels=labels, unit=self.unit_of(slot))
+            keys[matching] = _Key(rights=group, anchor=slot)
+            number = self._joined(self._parameter(node, 1, self.unit_of(slot)), slot)
+            self._new(node, number, group, of=(*_split(matching), drops), unit=self.unit_of(slot))
             return
         self._link(key.rights, slot)
         self._merge(key.anchor, slot)
 
+    def _member(self, node: Node, slot: int) -> None:
+        """An element among those of which TOP chooses."""
+        top = node.children[1]
+        matching = node.match.of(self.labels[slot], self.names[slot])
+        keys = self._keys[node.index]
+        key = keys.get(matching)
+        if key is None:
+            key = keys[matching] = _Key(rights=self._new_group(), anchor=slot)
+            number = self._joined(self._parameter(top, 1, self.unit_of(slot)), slot)
+            self._add(top, number, key.rights, -1, NOBODY, self.unit_of(slot))
+        self._merge(key.anchor, slot)
+        made = self._over(node, slot)
+        self._link(key.rights, made)
+        insort(self._ranked.setdefault(key.rights, []), (*self.element(slot)[:2], made))
+        self._unranked.add(key.rights)
+
     def _match(self, node: Node, position: int, slot: int) -> None:
-        labels = self.labels[slot]
-        matching = labels if node.match is ALL else node.match.of(labels, self.names[slot])
+        matching = node.match.of(self.labels[slot], self.names[slot])
         keys = self._keys[node.index]
         key = keys.get(matching)
         if key is None:
@@ -298,29 +392,26 @@ class Graph:
             self._left(node, key, slot, matching)
 
     def _left(self, node: Node, key: _Key, slot: int, matching: Labels) -> None:
-        labels, name = self.labels[slot], self.names[slot]
+        of = self.element(slot)
         peers = NOWHERE
-        if node.op == ops.WITH_VECTOR and node.one_to_one:
-            peers = key.lefts if node.match is not ALL else NOWHERE
-            labels = matching
-        self._new(node, slot, key.rights, peers, labels=labels, name=name, unit=self.unit_of(slot))
+        if node.op == ops.WITH_VECTOR:
+            if node.one_to_one and (node.match is not ALL or self._namesakes):
+                peers = key.lefts
+            of = paired(node, of, matching)
+        self._new(node, slot, key.rights, peers, of=of, unit=self.unit_of(slot))
 
     def _pair(self, node: Node, many: int, one: int) -> None:
         """group_left with labels: an element of the many, with labels of the one."""
-        labels = {k: v for k, v in self.labels[many] if k not in node.include}
-        labels |= {k: v for k, v in self.labels[one] if k in node.include}
-        self._new(
-            node,
-            many,
-            self._group_of([one]),
-            labels=tuple(sorted(labels.items())),
-            name=self.names[many],
-            unit=self.unit_of(many),
-        )
+        labels, name, drops = paired(node, self.element(many), ())
+        kept = {k: v for k, v in labels if k not in node.include}
+        kept |= {k: v for k, v in self.labels[one] if k in node.include}
+        of = tuple(sorted(kept.items())), name, drops
+        self._new(node, many, self._group_of([one]), of=of, unit=self.unit_of(many))
 
     def _either(self, node: Node, key: _Key, position: int, slot: int) -> None:
-        """``or``: one slot per labels, whichever side they come from."""
-        known = self._keys[node.index].get(((NAME, "or"), *self.labels[slot]))
+        """``or``: one slot per element, whichever side it comes from."""
+        same = ((NAME, "or"), (NAME, self.names[slot]), (NAME, str(self.drops[slot])), *self.labels[slot])
+        known = self._keys[node.index].get(same)
         if known is not None and not (known.left_slots if position == 0 else known.right_slots):
             known.add(position, slot)
             self._set(known.made, "a" if position == 0 else "c", slot)
@@ -328,9 +419,32 @@ class Graph:
         a, c = (slot, -1) if position == 0 else (-1, slot)
         made = _Key()
         made.add(position, slot)
-        self._keys[node.index][((NAME, "or"), *self.labels[slot])] = made
-        name = self.names[slot]
-        made.made = self._new(node, a, key.lefts, c, labels=self.labels[slot], name=name, unit=self.unit_of(slot))
+        self._keys[node.index][same] = made
+        made.made = self._over(node, a, key.lefts, c, like=slot)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+    def members(self, group: int) -> list[int]:
+        """The slots of a group."""
+        found: list[int] = []
+        link = self._heads[group]
+        while link >= 0:
+            link, slot = self._links[link]
+            found.append(slot)
+        return found
+
+    def matches(self, node: Node) -> Iterator[tuple[Labels, list[int], list[int]]]:
+        """(matching labels, slots on the left, slots on the right) of a node that pairs its operands."""
+        for matching, key in self._keys[node.index].items():
+            if key.lefts >= 0:
+                yield matching, self.members(key.lefts), self.members(key.rights)
+
+    def _read(self, slot: int) -> tuple[int, int, int, int]:
+        """(node, a, b, c) of a slot, written out or not."""
+        flushed = len(self._node) - len(self._staged)
+        if slot >= flushed:
+            return self._staged[slot - flushed]
+        node, a, b, c = (int(self.slots[slot][k]) for k in ("node", "a", "b", "c"))
+        return node, a, b, c
 
     # -- columns -------------------------------------------------------------------------------------------------------
     def flush(self) -> None:
@@ -344,6 +458,7 @@ class Graph:
             for k, name in enumerate(("node", "a", "b", "c")):
                 self.slots[name][first:count] = staged[:, k]
             self._staged.clear()
+        self._flush_keys()
         known = len(self.results)
         self.results = grown(self.results, len(self.result_slots))
         self.results["frozen"][known:] = NONE
@@ -351,6 +466,15 @@ class Graph:
             self._columns.rewrite(unit, self.units[unit], self.slots, self.plan)
         self._touched.clear()
         self._flush_groups()
+
+    def _flush_keys(self) -> None:
+        for slot, value in self._lasting:
+            self.slots["key"][slot] = value
+        self._lasting.clear()
+        for group in self._unranked:
+            ordered = np.asarray([slot for _, _, slot in self._ranked[group]], dtype=np.int64)
+            self.slots["key"][ordered] = np.arange(len(ordered))
+        self._unranked.clear()
 
     def _flush_groups(self) -> None:
         changed, new = self._changed_groups, self._links[self._linked :]
@@ -377,6 +501,36 @@ class Graph:
     def clock_columns(self) -> ClockColumns:
         """(first, stop, clock, everywhere): the clocks of each unit."""
         return self._columns.clocks(self.units)
+
+
+def paired(node: Node, of: Element, matching: Labels) -> Element:
+    """Who the result of a pair is: the element of the many; of one to one, what was matched of it.
+
+    An operation that makes a new value leaves no name at all.
+    """
+    labels, name, drops = of
+    if node.fn < ops.FIRST_COMPARISON:
+        name = ""
+    if node.one_to_one:
+        labels, kept = _split(matching)
+        if node.match.keep:
+            name = kept
+    return labels, name, drops
+
+
+def _split(matching: Labels) -> tuple[Labels, str]:
+    """(labels, metric name) of what a label set keeps."""
+    if matching and matching[0][0] == NAME:
+        return matching[1:], matching[0][1]
+    return matching, ""
+
+
+def _bound(text: str) -> float | None:
+    """What an ``le`` label says; None where it is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 class _UnitColumns:

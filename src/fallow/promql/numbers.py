@@ -26,6 +26,10 @@ def binary(operator: str, left: float, right: float) -> float:
                 return math.fmod(left, right) if right != 0 and not math.isinf(left) else math.nan
             case "^":
                 return float(np.power(a, b))
+            case "atan2":
+                return math.atan2(left, right)
+            case "min_of" | "max_of":
+                return float(np.minimum(a, b) if operator == "min_of" else np.maximum(a, b))
             case _:
                 return float(compare(OPERATORS[operator], left, right))
 

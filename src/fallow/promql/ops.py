@@ -33,11 +33,20 @@ CONSTANT: Final = 11  # p0
 TIME: Final = 12  # the instant in seconds
 COPY: Final = 13  # slot a under other labels
 ROOT: Final = 14  # slot a is a result of a condition; b: its state
+RELABEL: Final = 15  # slot a under labels made of its own
+STAMP: Final = 16  # the instant in seconds where there is slot a
+BUCKET: Final = 17  # slot a, the count up to the bound that is the slot's key
+HISTOGRAM: Final = 18  # a quantile of the buckets of group b
+TOP: Final = 19  # decides over the MEMBER slots of group b, of which fn says which k are chosen
+MEMBER: Final = 20  # slot a where TOP, which writes it, has chosen it; key: its rank by labels
+FEED: Final = 21  # appends slot a to row b at the instants of a subquery; slot c: whether there is data for it
+SUBRANGE: Final = 22  # function fn of the samples of row a, which slot b feeds
 
 # -- flags of a slot --------------------------------------------------------------------------------------------------
 PRESENT: Final = 1  # there is an element, as in PromQL on the samples that are there
 UNKNOWN: Final = 2  # but the samples do not suffice to say so
 WARMING: Final = 4  # because the window reaches before the series' first sample
+TRUNCATED: Final = 8  # because a query's window holds more samples than are kept as they are
 
 # -- flags of a node --------------------------------------------------------------------------------------------------
 BOOL: Final = 1  # a comparison gives 0 or 1
@@ -46,9 +55,14 @@ KEEP_A: Final = 4  # a comparison keeps slot a's value though it is the right op
 AT_LEAST: Final = 8  # the operand's true value is not below the observed one (max, count, changes …)
 AT_MOST: Final = 16  # … not above (min)
 EVENTS: Final = 32  # a selector of events: coverage does not apply
+CHANGING_0: Final = 64  # MAP: the number p0 is that of slot b
+CHANGING_1: Final = 128  # MAP: p1 is that of slot c
 
 # -- binary operators -------------------------------------------------------------------------------------------------
 OPERATORS: Final = {
+    "min_of": -3,
+    "max_of": -2,
+    "atan2": -1,
     "+": 0,
     "-": 1,
     "*": 2,
@@ -91,6 +105,12 @@ RESETS_OVER: Final = 16
 QUANTILE: Final = 17
 PREDICT: Final = 18
 MAD: Final = 19
+FIRST_OVER: Final = 20
+TS_OF_FIRST: Final = 21
+TS_OF_LAST: Final = 22
+TS_OF_MIN: Final = 23
+TS_OF_MAX: Final = 24
+SMOOTHING: Final = 25
 
 RANGE_FUNCTIONS: Final[dict[str, tuple[int, frozenset[int]]]] = {
     "avg_over_time": (AVG, TOTAL),
@@ -113,6 +133,12 @@ RANGE_FUNCTIONS: Final[dict[str, tuple[int, frozenset[int]]]] = {
     "resets": (RESETS_OVER, frozenset({FIRST_RESETS})),
     "quantile_over_time": (QUANTILE, frozenset({RAW})),
     "mad_over_time": (MAD, frozenset({RAW})),
+    "first_over_time": (FIRST_OVER, frozenset({FIRST_V})),
+    "ts_of_first_over_time": (TS_OF_FIRST, frozenset()),
+    "ts_of_last_over_time": (TS_OF_LAST, frozenset()),
+    "ts_of_min_over_time": (TS_OF_MIN, frozenset({RAW})),
+    "ts_of_max_over_time": (TS_OF_MAX, frozenset({RAW})),
+    "double_exponential_smoothing": (SMOOTHING, frozenset({RAW})),
 }
 _STATISTICS: Final = dict(RANGE_FUNCTIONS.values())
 
@@ -141,9 +167,37 @@ MAPS: Final[dict[str, int]] = {
     "log10": 10,
     "sqrt": 11,
     "sgn": 12,
+    "sin": 15,
+    "cos": 16,
+    "tan": 17,
+    "asin": 18,
+    "acos": 19,
+    "atan": 20,
+    "sinh": 21,
+    "cosh": 22,
+    "tanh": 23,
+    "asinh": 24,
+    "acosh": 25,
+    "atanh": 26,
+    "deg": 27,
+    "rad": 28,
+    "minute": 29,
+    "hour": 30,
+    "day_of_week": 31,
+    "day_of_month": 32,
+    "day_of_year": 33,
+    "days_in_month": 34,
+    "month": 35,
+    "year": 36,
 }
+ROUND: Final = 3
+CLAMP: Final = 4
 NEGATE: Final = 13
 TIMESTAMP: Final = 14  # of an INSTANT only
+CALENDAR: Final = frozenset(
+    {"minute", "hour", "day_of_week", "day_of_month", "day_of_year", "days_in_month", "month", "year"}
+)
+"""Functions of the time in UTC; without an argument, of the instant."""
 
 # -- aggregations ------------------------------------------------------------------------------------------------------
 AGGREGATIONS: Final[dict[str, int]] = {
@@ -157,3 +211,6 @@ AGGREGATIONS: Final[dict[str, int]] = {
     "stdvar": 7,
     "quantile": 8,
 }
+
+# -- choices of TOP ----------------------------------------------------------------------------------------------------
+CHOICES: Final[dict[str, int]] = {"topk": 0, "bottomk": 1, "limitk": 2}

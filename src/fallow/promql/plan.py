@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from fallow.promql import ops
 from fallow.series import StoreSpec, pane_width
+from fallow.series.layout import FAR
 
 Labels = tuple[tuple[str, str], ...]
 """PromQL names and values, sorted by name, without the metric name."""
 
 NAME = "__name__"
+ANY_NAME = ""
+"""The name of a signal of which every name is tested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,7 @@ class LabelSet:
     keep: bool
 
     def of(self, labels: Labels, name: str) -> Labels:
-        """What is kept of an element's labels."""
+        """What is kept of an element's labels; the metric name, where it is wanted, first."""
         if not self.keep:
             return tuple(pair for pair in labels if pair[0] not in self.names)
         kept = tuple(pair for pair in labels if pair[0] in self.names)
@@ -29,6 +34,27 @@ class LabelSet:
 
 
 ALL = LabelSet(frozenset(), keep=False)
+
+Element = tuple[Labels, str, bool]
+"""Who an element is: its labels, its metric name, and whether a result will be without that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a plan answers where it is no condition: instants from ``start`` to ``end`` (ns), ``step`` (0: one) apart."""
+
+    start: int
+    end: int
+    step: int = 0
+
+    @property
+    def grid(self) -> int:
+        """Every instant is a multiple of this, and not before the first of its multiples that matters."""
+        return math.gcd(self.start, self.step) or 86_400_000_000_000
+
+    @property
+    def instants(self) -> range:
+        return range(self.start, self.end + 1, self.step or 1) if self.step else range(self.start, self.start + 1)
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -41,24 +67,32 @@ class Node:
     flags: int = 0
     p: tuple[float, float] = (0.0, 0.0)
     ns: int = 0
-    """INSTANT: the lookback. ROOT: what it has to hold for."""
+    """INSTANT: the lookback. ROOT: what it has to hold for. FEED: the subquery's step. TIME, STAMP: the shift."""
     children: tuple[Node, ...] = ()
     parents: list[tuple[Node, int]] = field(default_factory=list["tuple[Node, int]"])
     classes: int = 0
     """Bits of the interval classes of the conditions that read it."""
     domain: int = 0
     signal: int = -1
-    """Leaves: which signal."""
+    """Leaves and FEED: which signal."""
     store: int = -1
     accept: Callable[[Mapping[str, str]], bool] | None = None
     """Leaves: whether a series' labels match."""
+    relabel: Callable[[Labels, str, bool], Element] | None = None
     match: LabelSet = ALL
     one_to_one: bool = True
     include: tuple[str, ...] = ()
     keeps_name: bool = False
+    """Results keep the metric name that the operand's elements have."""
     scalar: bool = False
     labels: Labels = ()
     """ABSENT: the labels of its element."""
+    held: int = FAR
+    """Leaves under ``@``: the instant from which on the value stays as it is."""
+    interval: int = 0
+    """FEED: how often it is looked at."""
+    level: int = 0
+    """How many subqueries lie one in the other below it."""
     text: str = ""
 
 
@@ -69,14 +103,20 @@ class Signal:
     name: str
     offset: int
     stores: list[StoreSpec] = field(default_factory=list[StoreSpec])
+    derived: bool = False
+    """Its samples are a subquery's results."""
 
-    def store(self, window: int, statistics: frozenset[int]) -> int:
-        """The number of the store of this window, which from now on keeps these statistics too."""
+    def store(self, window: int, statistics: frozenset[int], grid: int = 0) -> int:
+        """The number of the store of this window, which from now on keeps these statistics too.
+
+        Its windows end at multiples of the pane's width, which divides ``grid`` (0: is as it comes).
+        """
         for i, known in enumerate(self.stores):
             if known.window == window:
                 self.stores[i] = StoreSpec(window=window, width=known.width, statistics=known.statistics | statistics)
                 return i
-        self.stores.append(StoreSpec(window=window, width=pane_width(window), statistics=statistics))
+        width = math.gcd(pane_width(window), grid)
+        self.stores.append(StoreSpec(window=window, width=width, statistics=statistics))
         return len(self.stores) - 1
 
 
@@ -87,6 +127,7 @@ class Plan:
     nodes: list[Node] = field(default_factory=list[Node])
     signals: list[Signal] = field(default_factory=list[Signal])
     intervals: list[int] = field(default_factory=list[int])
+    """Of each class, after ``close``."""
     roots: list[Node] = field(default_factory=list[Node])
     _known: dict[tuple[object, ...], Node] = field(default_factory=dict["tuple[object, ...]", Node])
 
@@ -96,6 +137,7 @@ class Plan:
         if found is None:
             found = self._known[key] = node(len(self.nodes))
             self.nodes.append(found)
+            found.level = max((child.level + (child.op == ops.FEED) for child in found.children), default=0)
             for position, child in enumerate(found.children):
                 child.parents.append((found, position))
         return found
@@ -103,23 +145,35 @@ class Plan:
     def signal(self, name: str, offset: int) -> int:
         """The number of the signal of this name and offset."""
         for i, known in enumerate(self.signals):
-            if (known.name, known.offset) == (name, offset):
+            if (known.name, known.offset, known.derived) == (name, offset, False):
                 return i
         self.signals.append(Signal(name, offset))
         return len(self.signals) - 1
 
-    def finish(self, root: Node, interval: int) -> None:
-        """Take a condition's root in: everything below it belongs to the class of its interval."""
-        if interval not in self.intervals:
-            self.intervals.append(interval)
-        bit = 1 << self.intervals.index(interval)
-        self.roots.append(root)
-        todo = [root]
+    def derived(self, text: str) -> int:
+        """The number of a new signal, the results of a subquery."""
+        self.signals.append(Signal(text, 0, derived=True))
+        return len(self.signals) - 1
+
+    def close(self) -> None:
+        """Say of every node which interval classes evaluate it.
+
+        What feeds a subquery is of a class before that of its readers, so that at one instant it comes first.
+        """
+        watched = [(root, (root.level, int(root.p[0]))) for root in self.roots]
+        watched += [(node, (node.level, node.interval)) for node in self.nodes if node.op == ops.FEED]
+        classes = sorted({kind for _, kind in watched})
+        self.intervals = [interval for _, interval in classes]
+        for top, kind in watched:
+            self._belongs(top, 1 << classes.index(kind))
+
+    def _belongs(self, top: Node, bit: int) -> None:
+        todo = [top]
         while todo:
             node = todo.pop()
             if not node.classes & bit:
                 node.classes |= bit
-                todo.extend(node.children)
+                todo.extend(child for child in node.children if child.op != ops.FEED)
 
 
 def below(node: Node) -> list[Node]:

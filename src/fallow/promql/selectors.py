@@ -9,8 +9,8 @@ from typing import Any
 import promql_parser
 import re2
 
-from fallow.promql.errors import PromqlError
-from fallow.promql.plan import NAME
+from fallow.promql.errors import PromqlError, UnsupportedError
+from fallow.promql.plan import ANY_NAME, NAME
 from fallow.promql.syntax import find
 
 _OTHER = re2.compile(r"[^A-Za-z0-9_:]")
@@ -30,55 +30,44 @@ Test = Callable[[str], bool]
 
 
 def selected(expr: str, selector: Any) -> tuple[str, tuple[object, ...], Callable[[Mapping[str, str]], bool] | None]:
-    """(name, identity of the matchers, test of a series' labels or None where every series of the name is taken).
+    """(name or ANY_NAME, identity of the matchers, test of a series' labels or None where every series is taken).
+
+    The test sees the metric name as the label ``__name__``.
 
     Raises:
-        PromqlError: the selector names no metric, or a pattern is not RE2.
+        PromqlError: a pattern is not RE2, or the matchers are not supported.
     """
-    if selector.at is not None:
-        raise PromqlError("the @ modifier is not supported: conditions are evaluated as time passes", find(expr, "@"))
     if selector.matchers.or_matchers:
-        raise PromqlError("'or' between matchers is not supported; use one regular expression", find(expr, "or"))
-    name = selector.name
+        raise UnsupportedError("'or' between matchers is not supported; use one regular expression", find(expr, "or"))
+    name = prom_name(selector.name or ANY_NAME)
     tests: list[tuple[str, Test]] = []
     identity: list[tuple[str, str, str]] = []
     for matcher in selector.matchers.matchers:
-        label = matcher.name
+        label, value = prom_name(matcher.name), matcher.value
         if label == NAME and matcher.op == promql_parser.MatchOp.Equal:
-            name = matcher.value
-            continue
-        if label == NAME:
-            break
-        tests.append((prom_name(label), _test(expr, matcher)))
-        identity.append((prom_name(label), str(matcher.op), matcher.value))
-    if not name or any(m.name == NAME and m.op != promql_parser.MatchOp.Equal for m in selector.matchers.matchers):
-        raise PromqlError("a selector has to name one metric", _brace(expr))
+            value = prom_name(value)
+            if name in (ANY_NAME, value):
+                name = value
+                continue
+        tests.append((label, _test(expr, matcher.op, value)))
+        identity.append((label, str(matcher.op), value))
 
     def accept(labels: Mapping[str, str]) -> bool:
         return all(test(labels.get(label, "")) for label, test in tests)
 
-    return prom_name(name), tuple(sorted(identity)), accept if tests else None
+    return name, tuple(sorted(identity)), accept if tests else None
 
 
-def _brace(expr: str) -> int:
-    """The first ``{`` that no metric name stands before."""
-    at = expr.find("{")
-    while at > 0 and (expr[at - 1].isalnum() or expr[at - 1] in "_:"):
-        at = expr.find("{", at + 1)
-    return max(at, 0)
-
-
-def _test(expr: str, matcher: Any) -> Test:
-    value = matcher.value
-    if matcher.op == promql_parser.MatchOp.Equal:
+def _test(expr: str, op: Any, value: str) -> Test:
+    if op == promql_parser.MatchOp.Equal:
         return lambda found: found == value
-    if matcher.op == promql_parser.MatchOp.NotEqual:
+    if op == promql_parser.MatchOp.NotEqual:
         return lambda found: found != value
     try:
         pattern = re2.compile(f"(?s:{value})")
     except re2.error as error:
         raise PromqlError(f"{value!r} is not an RE2 pattern: {error}", max(expr.find(value), 0)) from error
-    if matcher.op == promql_parser.MatchOp.Re:
+    if op == promql_parser.MatchOp.Re:
         return lambda found: pattern.fullmatch(found) is not None
     return lambda found: pattern.fullmatch(found) is None
 

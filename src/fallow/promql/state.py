@@ -16,12 +16,12 @@ def _record(**fields: type[np.generic]) -> np.dtype[np.void]:
 
 _I4, _I8, _F8 = np.int32, np.int64, np.float64
 
-NODE: Final = _record(op=_I8, fn=_I8, flags=_I8, p0=_F8, p1=_F8, ns=_I8, store=_I8, condition=_I8)
-"""What a node does; ``store`` numbers its store among all."""
+NODE: Final = _record(op=_I8, fn=_I8, flags=_I8, p0=_F8, p1=_F8, ns=_I8, store=_I8, condition=_I8, held=_I8)
+"""What a node does; ``store`` numbers its store among all; ``held``: see plan."""
 
-SLOT: Final = _record(node=_I4, a=_I4, b=_I4, c=_I4, value=_F8, first=_I8, last=_I8, count=_I8, flags=_I8, spare=_I8)
+SLOT: Final = _record(node=_I4, a=_I4, b=_I4, c=_I4, value=_F8, first=_I8, last=_I8, count=_I8, flags=_I8, key=_F8)
 """One element of one node, present or not; ``a``, ``b``, ``c``: see ops. Its evidence: the time of its first sample and
-of its last, and how many there are. 64 bytes: a line of the cache."""
+of its last, and how many there are. ``key``: what a slot of its operation has for life. 64 bytes: a line of the cache."""
 
 LINK: Final = _record(next=_I4, slot=_I4)
 """Groups are lists of slots: each group's head is a link or -1, as is the next of each link."""
@@ -42,9 +42,8 @@ RESULT: Final = _record(
 ``frozen``: since when a pending result is unknown, or NONE; ``unknown``: 0 known · 1 unknown · 2 and true on what is
 there · 3 said so."""
 
-SETTING: Final = _record(coverage=_F8, plain=np.bool_, origin=_I8)
-"""What holds for an engine's life. ``plain``: PromQL as Prometheus has it, nothing unknown, the lookback as it is;
-``origin``: ns to add to a time for ``time()`` and ``timestamp()``."""
+SETTING: Final = _record(coverage=_F8, plain=np.bool_)
+"""What holds for an engine's life. ``plain``: PromQL as Prometheus has it, nothing unknown, the lookback as it is."""
 
 
 class Units(NamedTuple):

@@ -1,8 +1,8 @@
 """Runs Prometheus' PromQL test scripts: ``python -m fallow.testing.promql_scripts FILE… [--json]``.
 
 The language: ``load STEP`` with indented series and points, ``clear``, ``eval instant at TIME EXPR`` and ``eval range from A to
-B step S EXPR`` with indented expectations. A case that needs native histograms or annotations is *unsupported*; so is one
-whose expression is refused, with the reason.
+B step S EXPR`` with indented expectations. A case that needs native histograms is *unsupported*; so is one whose
+expression is refused, or that has something unknown in it, each with the reason. Warnings are not compared.
 """
 
 from __future__ import annotations
@@ -13,29 +13,36 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from fallow.errors import DocumentError, Problem
-from fallow.promql import PromqlError
-from fallow.promql.instant import Sample, Vector, instant_query
+from fallow.promql import EvaluationError, PromqlError, UnsupportedError, prom_name
+from fallow.promql.plan import Query
+from fallow.promql.query import Answer, Sample, Vector, answer
+from fallow.testing.promql_histograms import Series, view_of
+from fallow.testing.promql_notation import (
+    NUMBER,
+    Command,
+    NotationError,
+    Point,
+    commands,
+    metric,
+    number,
+    points,
+    seconds,
+    unquoted,
+)
 from fallow.units import SECOND
 
 Outcome = Literal["passed", "failed", "unsupported"]
-Point = float | Literal["stale"] | None
-Labels = tuple[tuple[str, str], ...]
+Key = tuple[tuple[str, str], ...]
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 31_536_000.0}
-_NUMBER = r"[-+]?(?:inf|nan|0x[0-9a-f]+|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
-_REPEATED = re.compile(rf"({_NUMBER})([-+](?:{_NUMBER[5:]}))?x(\d+)", re.IGNORECASE)
-_LABEL = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[\w.:]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|\'[^\']*\'))?\s*,?')
+NATIVE = "native histograms"
+"""The reason of cases that need them."""
 _TOLERANCE = 1e-6
-
-
-class Unsupported(Exception):
-    """Something in a case that is not run."""
+_COMMANDS = re.compile(r"clear$|(load|load_with_nhcb)\s+\S+$|eval(_fail|_warn|_info|_ordered)?\s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,194 +56,206 @@ class Case:
     reason: str = ""
 
 
+class _Unsupported(Exception):
+    """Something in a case that is not run."""
+
+
+class _Wrong(Exception):
+    """An answer that is not the expected one."""
+
+
 @dataclass(slots=True)
-class _Eval:
-    line: int
-    head: str
-    body: list[str] = field(default_factory=list[str])
+class _Loaded:
+    """What a script has loaded since the last ``clear``."""
+
+    series: dict[Series, list[tuple[int, Point]]] = field(default_factory=dict[Series, "list[tuple[int, Point]]"])
+    unknown: str = ""
+    """Something that was not understood, without which no answer is sure."""
+
+    def load(self, command: Command) -> None:
+        try:
+            name, step = command.head.split()
+            for text in command.body:
+                self._take(text, round(seconds(step) * SECOND), customised=name == "load_with_nhcb")
+        except NotationError as error:
+            self.unknown = f"line {command.line}: {error}"
+
+    def _take(self, text: str, step: int, *, customised: bool) -> None:
+        name, labels, rest = metric(text)
+        found: list[tuple[int, Point]] = [(i * step, p) for i, p in enumerate(points(rest)) if p is not None]
+        self.series.setdefault((name, labels), []).extend(found)
+        if customised and name.endswith("_bucket") and any(label == "le" for label, _ in labels):
+            whole = name.removesuffix("_bucket"), tuple(pair for pair in labels if pair[0] != "le")
+            histograms: list[tuple[int, Point]] = [(at, "histogram") for at, _ in found]
+            self.series.setdefault(whole, []).extend(histograms)
+
+    def samples(self, expr: str) -> list[Sample]:
+        """What an expression sees; a histogram, where it is left out, ends its series."""
+        histograms = [s for s, found in self.series.items() if any(p == "histogram" for _, p in found)]
+        mixed = [s for s in histograms if any(isinstance(p, float) for _, p in self.series[s])]
+        view = view_of(expr, histograms, mixed)
+        if view == "needed":
+            raise _Unsupported(NATIVE)
+        instead: Mapping[Point, float | None] = {"stale": None, "histogram": 1.0 if view == "present" else None}
+        return [
+            Sample(name, labels, at, point if isinstance(point, float) else instead[point])
+            for (name, labels), found in self.series.items()
+            for at, point in found
+        ]
 
 
 def run_script(path: Path) -> Iterator[Case]:
-    """Every case of a script, in order.
-
-    Raises:
-        DocumentError: a line that is none of the language's.
-    """
-    series: dict[tuple[str, Labels], list[Sample]] = {}
-    histograms = False
-    for command in _commands(path):
-        if command.head == "clear":
-            series.clear()
-            histograms = False
+    """Every case of a script, in order; a command that is not known is one too, and unsupported."""
+    loaded = _Loaded()
+    for command in commands(path.read_text(encoding="utf-8")):
+        if not _COMMANDS.match(command.head):
+            reason = f"{command.head[:40]!r} is no command of a script"
+            loaded.unknown = f"line {command.line}: {reason}"
+            yield Case(path.name, command.line, command.head, "unsupported", reason)
+        elif command.head == "clear":
+            loaded = _Loaded()
         elif command.head.startswith("load"):
-            histograms |= _load(command, series)
+            loaded.load(command)
         else:
-            yield _run(path, command, [s for samples in series.values() for s in samples], histograms)
+            yield _run(path, command, loaded)
 
 
-def _commands(path: Path) -> Iterator[_Eval]:
-    current: _Eval | None = None
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        if line[0] in " \t" and current is not None:
-            current.body.append(text)
-            continue
-        if current is not None:
-            yield current
-        if not re.match(r"clear$|load|eval", text):
-            raise DocumentError(
-                [Problem(file=str(path), line=number, message=f"{text[:40]!r} is no command of a script")]
-            )
-        current = _Eval(number, text)
-    if current is not None:
-        yield current
-
-
-# -- loading -----------------------------------------------------------------------------------------------------------
-
-
-def _load(command: _Eval, series: dict[tuple[str, Labels], list[Sample]]) -> bool:
-    """Take the series in; True where some have native histograms, which are left out."""
-    step = seconds(command.head.split()[1])
-    histograms = command.head.startswith("load_with_nhcb")
-    for text in command.body:
-        name, labels, rest = metric(text)
-        try:
-            found = points(rest)
-        except Unsupported:
-            histograms = True
-            continue
-        samples = series.setdefault((name, labels), [])
-        for i, point in enumerate(found):
-            if point is not None:
-                value = None if point == "stale" else float(point)
-                samples.append(Sample(name, labels, round(i * step * SECOND), value))
-    return histograms
-
-
-def seconds(text: str) -> float:
-    """A duration such as ``5m`` or ``1h30m``, or a number of seconds."""
-    if re.fullmatch(r"-?\d+(\.\d+)?", text):
-        return float(text)
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdwy])", text)
-    return sum(float(n) * _SECONDS[unit] for n, unit in parts) * (-1 if text.startswith("-") else 1)
-
-
-def metric(text: str) -> tuple[str, Labels, str]:
-    """(name, sorted labels, what stands behind) of ``name{label="value"} rest``."""
-    found = re.match(r"([A-Za-z_:][\w:]*)?\s*", text)
-    name = (found[1] or "") if found else ""
-    rest = text[found.end() :] if found else text
-    labels: dict[str, str] = {}
-    if rest.startswith("{") and not rest.startswith("{{"):
-        at = 1
-        while at < len(rest) and rest[at] != "}":
-            pair = _LABEL.match(rest, at)
-            if pair is None or pair.end() == at:
-                raise Unsupported(f"labels {rest[:40]!r}")
-            key = _text(pair[1]) if pair[1].startswith('"') else pair[1]
-            if pair[2] is None:
-                name = key
-            else:
-                labels[key] = _text(pair[2])
-            at = pair.end()
-        rest = rest[at + 1 :]
-    name = labels.pop("__name__", name)
-    return name, tuple(sorted((k, v) for k, v in labels.items() if v)), rest.strip()
-
-
-def _text(quoted: str) -> str:
-    return str(json.loads(quoted)) if quoted.startswith('"') else quoted[1:-1]
-
-
-def points(text: str) -> list[Point]:
-    """The points of the expanding notation; None where there is no sample.
-
-    Raises:
-        Unsupported: native histograms.
-    """
-    if "{{" in text:
-        raise Unsupported("native histograms")
-    found: list[Point] = []
-    for word in text.split():
-        if blank := re.fullmatch(r"_(?:x(\d+))?", word):
-            found += [None] * int(blank[1] or 1)
-        elif ended := re.fullmatch(r"stale(?:x(\d+))?", word):
-            found.extend("stale" for _ in range(int(ended[1]) + 1 if ended[1] else 1))
-        elif repeated := _REPEATED.fullmatch(word):
-            first, step = number(repeated[1]), number(repeated[2]) if repeated[2] else 0.0
-            found += [first + step * i if repeated[2] else first for i in range(int(repeated[3]) + 1)]
-        else:
-            found.append(number(word))
-    return found
-
-
-def number(text: str) -> float:
-    """A number as scripts write it."""
-    plain = text.lower().replace("_", "")
-    return float(int(plain, 16)) if "0x" in plain else float(plain)
-
-
-# -- evaluating --------------------------------------------------------------------------------------------------------
-
-
-def _run(path: Path, command: _Eval, samples: Sequence[Sample], histograms: bool) -> Case:
-    at, expr = _when(command.head)
-
+def _run(path: Path, command: Command, loaded: _Loaded) -> Case:
     def case(outcome: Outcome, reason: str = "") -> Case:
         return Case(path.name, command.line, expr, outcome, reason)
 
-    fails = command.head.startswith("eval_fail") or any(line.startswith("expect fail") for line in command.body)
+    expr = command.head
     try:
-        wanted = [] if fails else _wanted(command.body, len(at))
-        found = [instant_query(expr, samples, t) for t in at]
-    except PromqlError as error:
-        return case("passed") if fails else case("unsupported", f"{error.message}, at character {error.position + 1}")
-    except Unsupported as reason:
+        query, expr = _when(command.head)
+        _compare(command, query, expr, loaded)
+    except (_Unsupported, NotationError) as reason:
         return case("unsupported", str(reason))
-    if fails:
-        return case("failed", "should be refused")
-    for t, have, want in zip(at, found, wanted, strict=True):
-        wrong = _difference(have, want)
-        if wrong:
-            if histograms and not want.keys() <= have.keys():
-                return case("unsupported", "native histograms")
-            return case("failed", f"at {t / SECOND:g} s: {wrong}")
+    except _Wrong as difference:
+        return case("failed", str(difference))
+    except PromqlError as error:
+        return case("unsupported", f"{error.message}, at character {error.position + 1}")
+    except Exception as error:  # noqa: BLE001 — a script goes on, whatever one case does to the engine
+        return case("failed", f"{type(error).__name__}: {error}")
     return case("passed")
 
 
-def _when(head: str) -> tuple[list[int], str]:
-    """The times, in ns, and the expression."""
+def _compare(command: Command, query: Query, expr: str, loaded: _Loaded) -> None:
+    """Evaluate, and raise where what comes of it is not what is expected."""
+    fails = command.head.startswith("eval_fail") or any(line.startswith("expect fail") for line in command.body)
+    expected = None if fails else _expected(command.body, query)
+    try:
+        if loaded.unknown:
+            raise _Unsupported(loaded.unknown)
+        found = answer(expr, loaded.samples(expr), query)
+    except UnsupportedError:
+        raise
+    except (PromqlError, EvaluationError) as error:
+        if fails:
+            return
+        if isinstance(error, PromqlError):
+            raise
+        raise _Wrong(f"there is no answer: {error}") from error
+    if expected is None:
+        raise _Wrong("should fail")
+    _check_same(found, expected, query, ordered=_is_ordered(command))
+
+
+def _is_ordered(command: Command) -> bool:
+    return command.head.startswith("eval_ordered") or "expect ordered" in command.body
+
+
+# -- what is expected --------------------------------------------------------------------------------------------------
+
+
+def _when(head: str) -> tuple[Query, str]:
+    """The instants and the expression."""
     if found := re.match(r"eval\w*\s+instant\s+at\s+(\S+)\s+(.*)", head):
-        return [round(seconds(found[1]) * SECOND)], found[2].strip()
+        at = _ns(found[1])
+        return Query(at, at), found[2].strip()
     found = re.match(r"eval\w*\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.*)", head)
     if found is None:
-        return [], head
-    first, last, step = (round(seconds(part) * SECOND) for part in (found[1], found[2], found[3]))
-    return list(range(first, last + 1, step)), found[4].strip()
+        raise _Unsupported(f"{head[:40]!r} is no evaluation known here")
+    return Query(_ns(found[1]), _ns(found[2]), _ns(found[3])), found[4].strip()
 
 
-def _wanted(body: Sequence[str], steps: int) -> list[Vector]:
-    wanted: list[Vector] = [{} for _ in range(steps)]
+def _ns(text: str) -> int:
+    return round(seconds(text) * SECOND)
+
+
+def _expected(body: Sequence[str], query: Query) -> Answer:
+    """What the lines below an evaluation say."""
+    instants: Sequence[int] = query.instants
+    rows: list[str] = []
+    text: str | None = None
+    ranges = False
     for line in body:
-        if re.match(r"expect (string|range vector)", line):
-            raise Unsupported(line.split(" ")[0] + " " + line.split(" ")[1])
-        if line.startswith("expect"):
-            continue  # order and annotations; the values are compared all the same
-        if re.fullmatch(_NUMBER, line, re.IGNORECASE):
-            for vector in wanted:
-                vector[()] = number(line)
+        if found := re.match(r"expect\s+string\s+(.*)", line):
+            text = unquoted(found[1].strip())
+        elif found := re.match(r"expect\s+range\s+vector\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)", line):
+            instants, ranges = Query(_ns(found[1]), _ns(found[2]), _ns(found[3])).instants, True
+        elif re.match(r"expect\s+(ordered|(no_)?(warn|info)\b)", line):
             continue
-        name, labels, rest = metric(line)
-        key = tuple(sorted((*labels, *((("__name__", name),) if name else ()))))
-        for vector, point in zip(wanted, points(rest), strict=False):
-            if point == "stale":
-                raise Unsupported("a stale value as a result")
-            if point is not None:
+        elif re.match(r"expect|expected_", line):
+            raise _Unsupported(f"{line[:40]!r}")
+        else:
+            rows.append(line)
+    if text is not None:
+        return Answer(text=text)
+    series = dict(_row(line, len(instants)) for line in rows)
+    if ranges:
+        return Answer(
+            series={
+                key: [(at, point) for at, point in zip(instants, found, strict=False) if isinstance(point, float)]
+                for key, found in series.items()
+            }
+        )
+    vectors: list[Vector] = [{} for _ in instants]
+    for key, row in series.items():
+        for vector, point in zip(vectors, row, strict=False):
+            if isinstance(point, float):
                 vector[key] = point
-    return wanted
+    return Answer(vectors)
+
+
+def _row(line: str, count: int) -> tuple[Key, list[Point]]:
+    """(labels, points) of an expected series; a number alone is expected at every instant."""
+    if re.fullmatch(NUMBER, line, re.IGNORECASE):
+        return (), [number(line)] * count
+    name, labels, rest = metric(line)
+    found = points(rest)
+    if "histogram" in found:
+        raise _Unsupported(NATIVE)
+    if "stale" in found:
+        raise _Unsupported("a stale value as a result")
+    names = (("__name__", name),) if name else ()
+    return tuple(sorted((*((prom_name(k), v) for k, v in labels), *names))), found
+
+
+# -- comparing ---------------------------------------------------------------------------------------------------------
+
+
+def _check_same(have: Answer, want: Answer, query: Query, *, ordered: bool) -> None:
+    if have.text is not None or want.text is not None:
+        if have.text != want.text:
+            raise _Wrong(f"{have.text!r} instead of {want.text!r}")
+        return
+    if have.series is not None or want.series is not None:
+        _check_series(have.series or {}, want.series or {})
+        return
+    for at, found, wanted in zip(query.instants, have.vectors, want.vectors, strict=True):
+        wrong = _difference(found, wanted)
+        if not wrong and ordered and list(found) != list(wanted):
+            wrong = f"in the order {list(found)}"
+        if wrong:
+            raise _Wrong(f"at {at / SECOND:g} s: {wrong}")
+
+
+def _check_series(have: Mapping[Key, list[tuple[int, float]]], want: Mapping[Key, list[tuple[int, float]]]) -> None:
+    flat_have, flat_want = (
+        {(*key, ("", str(at))): value for key, row in side.items() for at, value in row} for side in (have, want)
+    )
+    if wrong := _difference(flat_have, flat_want):
+        raise _Wrong(wrong)
 
 
 def _difference(have: Vector, want: Vector) -> str:
