@@ -64,7 +64,7 @@ regexes = st.recursive(st.sampled_from(PIECES), composed, max_leaves=8).filter(i
 words = st.text(LETTERS, max_size=8)
 terms = st.one_of(
     regexes.map(lambda text: Pattern("regex", text)),
-    st.tuples(regexes, regexes).map("|".join).filter(is_re2).map(lambda text: Pattern("regex", text)),
+    st.lists(regexes, min_size=2, max_size=2).map("|".join).filter(is_re2).map(lambda text: Pattern("regex", text)),
     words.map(lambda text: Pattern("value", text)),
 )
 texts = (

@@ -21,6 +21,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 T = TypeVar("T")
@@ -79,6 +80,11 @@ class Negative:
 
 def slots_of(terms: Sequence[int], *, ordered: bool) -> tuple[Slot, ...]:
     """Positives in their order, each repeated as often as it counts, folded into slots."""
+    return _folded(tuple(terms), ordered)
+
+
+@lru_cache(maxsize=4096)  # matchers come and go, with the same terms
+def _folded(terms: tuple[int, ...], ordered: bool) -> tuple[Slot, ...]:
     folded: list[Slot] = []
     for term in terms:
         found = next((i for i, s in enumerate(folded) if s.term == term), None)
