@@ -79,7 +79,7 @@ def log_request(texts: Sequence[str], step: int, hosts: int = 10) -> bytes:
         sl = rl.scope_logs.add()
         for i, text in enumerate(texts[host * each : (host + 1) * each]):
             time = START + step * SECOND + i * (SECOND // each)
-            record = sl.log_records.add(time_unix_nano=time, observed_time_unix_nano=time, severity_number=9)  # type: ignore[arg-type]  # INFO: an open enum
+            record = sl.log_records.add(time_unix_nano=time, observed_time_unix_nano=time, severity_number=9)
             record.body.string_value = text
             record.attributes.add(key="log.file.path").value.string_value = f"/var/log/pods/team_app-{host}/app/0.log"
     return request.SerializeToString()

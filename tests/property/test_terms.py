@@ -60,7 +60,7 @@ def is_re2(text: str) -> bool:
     return True
 
 
-regexes = st.recursive(st.sampled_from(PIECES), composed, max_leaves=8).filter(is_re2)
+regexes: st.SearchStrategy[str] = st.recursive(st.sampled_from(PIECES), composed, max_leaves=8).filter(is_re2)
 words = st.text(LETTERS, max_size=8)
 terms = st.one_of(
     regexes.map(lambda text: Pattern("regex", text)),
