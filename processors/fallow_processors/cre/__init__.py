@@ -8,6 +8,7 @@ from fallow_processors.cre.explain import explain
 from fallow_processors.cre.json_schema import json_schema_text
 from fallow_processors.cre.processor import CreProcessor
 from fallow_processors.cre.ruleset import RuleSet
+from fallow_processors.cre.timeline import Timeline
 
 
 def _build(config: CreConfig, context: Context) -> CreProcessor:
@@ -17,4 +18,4 @@ def _build(config: CreConfig, context: Context) -> CreProcessor:
 
 FACTORY = Factory(type="cre", config=CreConfig, build=_build)
 
-__all__ = ["FACTORY", "CreConfig", "CreProcessor", "RuleSet", "build", "explain", "json_schema_text"]
+__all__ = ["FACTORY", "CreConfig", "CreProcessor", "RuleSet", "Timeline", "build", "explain", "json_schema_text"]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fallow_processors.cre.happening import Happening, joined
-from fallow_processors.cre.matchers import INTENDED, Defect, Hit, Matcher, Negative, matcher
+from fallow_processors.cre.matchers import INTENDED, Defect, Hit, Matcher, Negative, Variant, itself, matcher
 from fallow_processors.cre.rule import Item, Metric, Node, Rule, Term
 
 Key = tuple[str, ...]
@@ -76,6 +76,8 @@ class Condition:
             for item in node.negatives
         ]
         self._matchers: OrderedDict[Key, Matcher[Happening]] = OrderedDict()
+        self.variant: Callable[[Key], Variant] = lambda _: itself
+        """What to make instead of a plain matcher, for each tuple; for those who watch."""
 
     def number(self, item: Item) -> int:
         """The number of one of the node's items; equal terms share one."""
@@ -131,6 +133,7 @@ class Condition:
             ordered=self.node.ordered,
             asked=asked,
             defects=self._defects,
+            variant=self.variant(key),
         )
 
     def _settled(self, key: Key, found: Matcher[Happening], hits: list[Hit[Happening]]) -> list[Match]:

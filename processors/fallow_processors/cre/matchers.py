@@ -252,7 +252,7 @@ class Seq(_Ordered[T]):
         return super()._earliest(1 if "D2" in self._defects else slot)
 
 
-class _Negated(Matcher[T]):
+class Negated(Matcher[T]):
     """Frames that wait until no negative can veto them any more."""
 
     def eval(self, clock: int) -> list[Hit[T]]:
@@ -360,7 +360,7 @@ class _Negated(Matcher[T]):
         self._dropped(len(self._slots))
 
 
-class NegSet(_Negated[T]):
+class NegSet(Negated[T]):
     """A set that negatives may veto."""
 
     _stale: frozenset[int] = frozenset()
@@ -409,7 +409,7 @@ class NegSet(_Negated[T]):
         return sorted(times)
 
 
-class NegSeq(_Negated[T], _Ordered[T]):
+class NegSeq(Negated[T], _Ordered[T]):
     """A sequence that negatives may veto."""
 
     def scan(self, time: int, mask: int, item: T) -> list[Hit[T]]:
@@ -445,6 +445,14 @@ class NegSeq(_Negated[T], _Ordered[T]):
         return self._queues[slot - 1][0][0] if "D2" in self._defects else super()._earliest(slot)
 
 
+Variant = Callable[[type[Matcher[Any]]], type[Matcher[Any]]]
+
+
+def itself(kind: type[Matcher[Any]]) -> type[Matcher[Any]]:
+    """The automaton's own class."""
+    return kind
+
+
 def matcher(
     positives: Sequence[int],
     negatives: Sequence[Negative],
@@ -453,11 +461,15 @@ def matcher(
     ordered: bool,
     asked: Asked = never,
     defects: frozenset[Defect] = INTENDED,
+    variant: Variant = itself,
 ) -> Matcher[Any]:
-    """The automaton for positives (each as often as it counts) and negatives, with the defects asked for."""
+    """The automaton for positives (each as often as it counts) and negatives, with the defects asked for.
+
+    ``variant`` is made instead of the automaton's own class.
+    """
     slots = slots_of(positives, ordered=ordered)
     if negatives:
-        return (NegSeq if ordered else NegSet)(slots, window, negatives, asked, defects)
+        return variant(NegSeq if ordered else NegSet)(slots, window, negatives, asked, defects)
     if not ordered and len(positives) == 1:
-        return Single(slots, window)
-    return (Seq if ordered else Set)(slots, window, defects=defects)
+        return variant(Single)(slots, window)
+    return variant(Seq if ordered else Set)(slots, window, defects=defects)

@@ -32,6 +32,7 @@ from fallow_processors.cre.points import Points
 from fallow_processors.cre.records import OWN_EVENTS, Found, Records, resource_keys
 from fallow_processors.cre.rule import Metric, Rule
 from fallow_processors.cre.ruleset import RuleSet
+from fallow_processors.cre.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +78,19 @@ class CreProcessor:
         self._open: dict[tuple[int, int], Detection] = {}
         self._ended: OrderedDict[tuple[int, int], int] = OrderedDict()
         self._max_partial = config.max_partial
+        self._timeline: Timeline | None = None
         self._watched = [m for m in self._machines if not m.is_metric]
         self._told: Counter[str] = Counter()
         self._detections = context.meter.create_counter(
             "fallow_processor_detections", unit="{detection}", description="Detections, by rule and state."
         )
+
+    def watch(self, timeline: Timeline) -> None:
+        """Have what conditions see from now on written into a timeline; before anything was processed."""
+        self._timeline = timeline
+        for machine in self._machines:
+            for condition in reversed(machine.conditions):  # outermost first
+                condition.variant = timeline.variant(machine.rule, condition)
 
     # -- the contract of processors ------------------------------------------------------------------------------------
     def process(self, batch: Batch) -> Batch:
@@ -184,6 +193,8 @@ class CreProcessor:
         found: list[Detection] = []
         for edge in edges:
             for machine, metric, condition, number in self._readers[edge.condition]:
+                if self._timeline is not None:
+                    self._timeline.edge(machine, metric, edge)
                 if edge.state in ("ended", "open"):
                     found += self._ceased(machine, edge)
                 elif machine.is_metric:

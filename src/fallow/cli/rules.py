@@ -180,13 +180,25 @@ def run_samples(path: Paths, as_json: AsJson = False) -> None:
         except DocumentError as error:
             problems.extend(error.problems)
             continue
-        problems += [_failed(sample) for sample in samples if not sample.passed]
-        passed = sum(sample.passed for sample in samples)
+        failed = [sample for sample in samples if not sample.passed]
+        problems += [_failed(sample) for sample in failed]
+        passed = len(samples) - len(failed)
         if as_json:
             print(json.dumps({"type": "rule", "folder": str(folder), "samples": len(samples), "passed": passed}))
         else:
             out.print(f"{folder}: {passed} of {len(samples)} samples as they should be", markup=False)
+        for sample in failed:
+            _show_timeline(sample, as_json)
     _report(problems, as_json)
+
+
+def _show_timeline(sample: Sample, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"type": "timeline", "sample": str(sample.path), "conditions": sample.timeline.data()}))
+        return
+    print(sample.path)
+    for line in sample.timeline.lines():
+        print(line)
 
 
 def _failed(sample: Sample) -> Problem:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fallow.batch import Batch
 from fallow.errors import DocumentError, Problem
 from fallow.logfile import read_log
 from fallow.model import Detection
+from fallow.registry import components
 from fallow.replay import build, raised, read_recording
 from fallow.series import SeriesTable
 from fallow.service import Chain
@@ -29,6 +32,8 @@ class Sample:
     wanted: int
     detections: tuple[Detection, ...]
     """What the rule said of it: fired, unknown, resolved, open."""
+    timeline: Any = None
+    """Where the rule did not do as it should: what matched when."""
 
     @property
     def fired(self) -> int:
@@ -61,15 +66,30 @@ def check_rule_folder(folder: Path) -> Iterator[Sample]:
     if problems:
         raise DocumentError(problems)
     for sample in samples:
-        found = detections_of([rule], sample)
-        yield Sample(path=sample, wanted=0 if sample in quiet else 1, detections=tuple(found))
+        found = Sample(path=sample, wanted=0 if sample in quiet else 1, detections=tuple(detections_of([rule], sample)))
+        yield found if found.passed else replace(found, timeline=timeline_of([rule], sample))
 
 
 def detections_of(rules: list[Path], sample: Path) -> list[Detection]:
     """What rules say of a sample: a log file, or OTLP JSON lines."""
+    return _run(rules, sample, None)
+
+
+def timeline_of(rules: list[Path], sample: Path) -> Any:
+    """What matched when in a sample, as far as the rules look at it."""
+    timeline = importlib.import_module(components("processors")["cre"]).Timeline()
+    _run(rules, sample, timeline)
+    return timeline
+
+
+def _run(rules: list[Path], sample: Path, timeline: Any) -> list[Detection]:
     base = context("rule-test", sample.parent)
     options = {"cre": {"rules": [str(rule.resolve()) for rule in rules]}}
-    chain = Chain(build(("decode", "normalise", "cre"), options, base), raised)
+    processors = build(("decode", "normalise", "cre"), options, base)
+    if timeline is not None:
+        engine: Any = processors["cre"]
+        engine.watch(timeline)
+    chain = Chain(processors, raised)
     out = [chain.process(batch) for batch in _batches(sample, base.series)] + chain.finish()
     return [detection for batch in out for detection in batch.detections]
 
