@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from opentelemetry.metrics import Meter
 from pydantic import BaseModel, ConfigDict
 
 from fallow.batch import Batch, OtlpRequest
-from fallow.ledger import Ledger
-from fallow.series import SeriesTable
+
+if TYPE_CHECKING:  # what only a service needs is loaded by it
+    from opentelemetry.metrics import Meter
+
+    from fallow.ledger import Ledger
+    from fallow.series import SeriesTable
 
 ComponentKind = Literal["receivers", "processors", "exporters"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fallow.document import Document, Location, not_yaml, placed, problems_of, read_text
+from fallow.document import Document, Location, composed, not_yaml, placed, problems_of, read_text
 from fallow.errors import DocumentError, Problem
 from fallow_processors.cre.checks import check
 from fallow_processors.cre.hashing import generated_id, rule_hashes
@@ -83,21 +83,15 @@ def written(text: str, file: str, *, lenient: bool = False) -> Iterator[tuple[Do
 
 def _read(text: str, file: str) -> list[Document]:
     """The documents that hold rules."""
-    loader = yaml.SafeLoader(text)
     documents: list[Document] = []
     try:
-        while loader.check_node():
-            node = loader.get_node()
-            if node is None:
-                continue
+        for node in composed(text):
             _tidy(node, file)
             found = Document(file, _data(node), node)
             if not (isinstance(found.data, dict) and "section" in found.data and "rules" not in found.data):
                 documents.append(found)
     except yaml.YAMLError as error:
         raise not_yaml(error, file, "Yaml") from error
-    finally:
-        loader.dispose()
     if not documents:
         raise DocumentError([Problem(file=file, message="holds no rules", kind="RuleNotFound")])
     return documents

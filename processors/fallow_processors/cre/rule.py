@@ -119,6 +119,11 @@ class Rule:
     line: int = 0
     column: int = 0
 
+    @property
+    def asks_signals(self) -> bool:
+        """Whether it has a condition over signals: logs alone cannot answer it."""
+        return any(True for _ in metrics(self.root))
+
 
 def nodes(node: Node) -> Iterator[Node]:
     """The node and every node below it, outermost first, in the order of the text."""

@@ -1,40 +1,66 @@
-"""The verbs, put together; each family has its module."""
+"""The verbs, put together; each family has its module, which is loaded when one of its verbs is called."""
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import json
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 import fallow
-from fallow.cli import demo, recommendations, replay, rules
-from fallow.cli.output import fail, log_to_stderr, out
-from fallow.config import load_config
+from fallow.cli.output import fail, out
 from fallow.errors import DocumentError, FallowError, NotFound
-from fallow.registry import KINDS, components, factory
-from fallow.service import Service
+
+COMMANDS = {
+    "run": ("service", "fallow run otel-config/fallow-gateway.yaml"),
+    "validate": ("service", "fallow validate otel-config/fallow-gateway.yaml"),
+    "components": ("service", "fallow components --json"),
+    "demo": ("demo", "fallow demo --seconds 30"),
+    "replay": ("replay", "fallow replay day.otlp.jsonl.gz --report day.html"),
+    "detect": ("detect", "kubectl logs deploy/broker | fallow detect --rules rules/"),
+}
+"""Verb → the module in which it is a function of its name, and the example at the end of its help."""
+FAMILIES = ("recommendations", "rules")
+"""Verbs with verbs of their own: ``app`` in the module of their name."""
+
+_SHOWN: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": "markdown",
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+class _OnDemand(TyperGroup):
+    """Verbs whose module is loaded when they are called: each pays for what it needs itself."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*COMMANDS, *FAMILIES]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in FAMILIES:
+            family = get_group(importlib.import_module(f"fallow.cli.{cmd_name}").app)
+            family.name = cmd_name
+            return family
+        if cmd_name not in COMMANDS:
+            return None
+        module, example = COMMANDS[cmd_name]
+        function = getattr(importlib.import_module(f"fallow.cli.{module}"), cmd_name)
+        made = typer.Typer(**_SHOWN)
+        made.command(cmd_name, epilog=f"Example: {example}")(function)
+        return get_command(made)
+
 
 app = typer.Typer(
+    cls=_OnDemand,
     name="fallow",
     help="Finds the GPUs that lie fallow, inside the OpenTelemetry pipeline that is already there.",
     epilog="Start with: fallow demo",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **_SHOWN,
 )
-app.add_typer(recommendations.app, name="recommendations")
-app.add_typer(rules.app, name="rules")
-app.command(epilog="Example: fallow demo --seconds 30")(demo.demo)
-app.command(epilog="Example: fallow replay day.otlp.jsonl.gz --report day.html")(replay.replay)
-
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration file (YAML).")]
 
 
 @app.callback(invoke_without_command=True)
@@ -43,56 +69,6 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
     if show:
         out.print(fallow.__version__)
         raise typer.Exit
-
-
-@app.command(epilog="Example: fallow run otel-config/fallow-gateway.yaml")
-def run(config: ConfigFile) -> None:
-    """Run the service until SIGTERM or Ctrl-C; it drains before it ends."""
-    loaded = load_config(config)
-    log_to_stderr(loaded.service.telemetry.level)
-    asyncio.run(Service(loaded).run())
-
-
-@app.command(epilog="Example: fallow validate otel-config/fallow-gateway.yaml")
-def validate(
-    config: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Configuration files (YAML).")],
-) -> None:
-    """Check configuration files, and the rules and playbooks they name, without running anything."""
-    problems: list[str] = []
-    for path in config:
-        try:
-            asyncio.run(_built(path))
-            out.print(f"{path}: ok", markup=False)
-        except DocumentError as error:
-            problems.append(str(error))
-    if problems:
-        fail("\n".join(problems), 2)
-
-
-async def _built(path: Path) -> None:
-    loaded = load_config(path)
-    ledger = loaded.service.ledger.model_copy(update={"url": "sqlite://"})
-    service = loaded.service.model_copy(update={"ledger": ledger})
-    await Service(type(loaded)(path, loaded.receivers, loaded.processors, loaded.exporters, service)).shutdown()
-
-
-@app.command("components", epilog="Example: fallow components --json")
-def list_components(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
-) -> None:
-    """List the receivers, processors and exporters that are installed."""
-    table = Table("kind", "type", "stability", "what it does")
-    for kind in KINDS:
-        for name, module in components(kind).items():
-            text = (importlib.import_module(module).__doc__ or "").strip().split("\n")[0]
-            stability = factory(kind, name).stability
-            if as_json:
-                print(
-                    json.dumps({"type": "component", "kind": kind, "name": name, "stability": stability, "text": text})
-                )
-            table.add_row(kind, name, stability, text)
-    if not as_json:
-        out.print(table)
 
 
 def main() -> None:

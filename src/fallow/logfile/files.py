@@ -51,6 +51,14 @@ def open_log(path: Path, now: int, *, format: Format | None = None, published: b
         yield LogReader(_blocks(path, start, stream), format)
 
 
+def first_time(path: Path, now: int, *, format: Format | None = None, published: bool = False) -> int:
+    """The first stamp of a log file; raises DocumentError as ``open_log`` does, and where no line has a stamp."""
+    with open_log(path, now, format=format, published=published) as reader:
+        for records in reader:
+            return int(records.time[0])
+    raise unreadable(path, "no line has a stamp of the form given for it")
+
+
 def read_log(path: Path, now: int) -> LogBatch:
     """All of a small log file; raises DocumentError."""
     with open_log(path, now) as reader:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from fallow.batch import Int64Array
+from fallow.batch import BoolArray, Int64Array
 from fallow.errors import WrongStamp
 from fallow.logfile.formats import Format, Taken
 
@@ -26,8 +26,29 @@ class Records:
     text: pa.Array[Any]
     """Arrow strings."""
 
+    @classmethod
+    def of(cls, times: Sequence[int], texts: Sequence[bytes]) -> Records:
+        """From plain sequences; bytes that are not UTF-8 are replaced."""
+        try:
+            column = pa.array(texts, pa.string())
+        except (pa.ArrowInvalid, UnicodeDecodeError):
+            column = pa.array([text.decode(errors="replace") for text in texts], pa.string())
+        return cls(np.asarray(times, dtype=np.int64), column)
+
     def __len__(self) -> int:
         return len(self.time)
+
+    def __getitem__(self, which: slice) -> Records:
+        return Records(self.time[which], self.text[which])
+
+    def where(self, which: BoolArray) -> Records:
+        """The events for which ``which`` is true."""
+        return Records(self.time[which], self.text.filter(pa.array(which)))
+
+    def texts(self) -> list[bytes]:
+        """Their texts as UTF-8."""
+        found: list[Any] = self.text.cast(pa.binary()).to_pylist()
+        return found
 
 
 class LogReader:
@@ -54,7 +75,7 @@ class LogReader:
             if self.too_long:
                 break
         if self._open is not None:
-            yield _records([self._open.time], [self._open.text()])
+            yield Records.of([self._open.time], [self._open.text()])
 
     def _whole_lines(self) -> Iterator[list[bytes]]:
         rest = b""
@@ -95,7 +116,7 @@ class LogReader:
             self._without_stamp(lines[at:])
         self.lines += len(lines)
         if kept:
-            yield _records(kept, texts)
+            yield Records.of(kept, texts)
 
     def _without_stamp(self, lines: list[bytes]) -> None:
         for line in lines:
@@ -168,11 +189,3 @@ def _times(format: Format, taken: list[Taken | None]) -> tuple[list[int], list[i
         except WrongStamp:
             continue
     return [t for t, good in zip(times, ok, strict=True) if good], [a for a, good in zip(at, ok, strict=True) if good]
-
-
-def _records(times: list[int], texts: list[bytes]) -> Records:
-    try:
-        column = pa.array(texts, pa.string())
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        column = pa.array([text.decode(errors="replace") for text in texts], pa.string())
-    return Records(np.asarray(times, dtype=np.int64), column)

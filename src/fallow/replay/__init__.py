@@ -4,12 +4,12 @@
 chain of processors, ``Accounting`` adds up what was seen and found, ``json_line`` writes it for machines.
 """
 
+from fallow.jsonlines import json_line
 from fallow.replay.accounting import Accounting
-from fallow.replay.jsonlines import json_line
 from fallow.replay.mapping import TableMapping, load_mapping
 from fallow.replay.recording import Recording, read_recording
 from fallow.replay.run import build, default_chain, raised, replay
-from fallow.replay.summary import RuleSummary, Summary
+from fallow.summary import RuleSummary, Summary
 
 __all__ = [
     "Accounting",

@@ -20,7 +20,6 @@ from fallow.batch import Batch, Int64Array, MetricBatch
 from fallow.model import Detection, Recommendation
 from fallow.replay.coverage import Coverage
 from fallow.replay.intervals import Spans
-from fallow.replay.summary import RuleSummary, Summary
 from fallow.semconv import (
     CONTAINER_ID,
     GPU_ENGINE,
@@ -35,6 +34,7 @@ from fallow.semconv import (
     SIGNALS,
 )
 from fallow.series import SeriesTable
+from fallow.summary import RuleSummary, Summary
 from fallow.units import SECOND
 
 OF_GPUS = frozenset(name for name in SIGNALS if name.startswith(("hw.", "fallow.gpu.")))

@@ -12,8 +12,8 @@ from fallow.component import Context, Processor
 from fallow.registry import factory
 from fallow.replay.accounting import Accounting
 from fallow.replay.recording import Recording
-from fallow.replay.summary import Summary
 from fallow.service import Chain
+from fallow.summary import Summary
 
 PROCESSORS = ("decode", "normalise", "cre", "recommender")
 

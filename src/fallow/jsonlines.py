@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fallow.model import Detection, Evidence, Recommendation, Saving
-from fallow.replay.summary import Summary
+from fallow.summary import Summary
 
 
 def json_line(value: Detection | Recommendation | Summary) -> str:

@@ -1,4 +1,4 @@
-"""What a replay or a run came to, in numbers."""
+"""What a replay, a run or a look through log files came to, in numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Summary:
     """GPUs (MIG instances count as such) of which there were samples."""
     samples: int
     events: int
-    """Log records with an event name."""
+    """Log records with an event name; of log files every event."""
     span_s: float
     """From the first sample or record to the last."""
     gpu_seconds_observed: float
