@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fallow.promql import PromqlError
-from fallow.promql import check as check_promql
+from fallow import promql
 from fallow_processors.cre.lower import Wrong, place_of
 from fallow_processors.cre.patterns import WrongPattern, compiled
 from fallow_processors.cre.rule import Extract, Item, Node, Pattern, Term, expanded, metrics, nodes
@@ -24,8 +23,8 @@ def check(root: Node) -> None:
             _anchors(node)
     for metric in metrics(root):
         try:
-            check_promql(metric.expr)
-        except PromqlError as error:
+            promql.check(metric.expr)
+        except promql.PromqlError as error:
             raise Wrong("Promql", f"{error.message}, at character {error.position + 1}", metric.at) from error
 
 

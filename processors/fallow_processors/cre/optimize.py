@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from fallow import promql
 from fallow.actions import CATALOGUE
 from fallow.document import Document, Location, not_yaml, problems_of
 from fallow.errors import DocumentError, Problem
-from fallow.promql import PromqlError, check
 from fallow_processors.cre.lower import value_at
 
 KIND = "Optimize"
@@ -31,8 +31,8 @@ def _known_action(kind: str) -> str:
 
 def _promql(guard: str) -> str:
     try:
-        check(guard)
-    except PromqlError as error:
+        promql.check(guard)
+    except promql.PromqlError as error:
         raise ValueError(f"{error.message}, at character {error.position + 1}") from error
     return guard
 

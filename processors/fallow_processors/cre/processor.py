@@ -17,16 +17,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from fallow import semconv
+from fallow import promql, semconv
 from fallow.batch import Batch, LogBatch, MetricBatch
 from fallow.component import Context
 from fallow.model import Detection, DetectionState
-from fallow.promql import Condition as Question
-from fallow.promql import Edge, Engine, compile_kernels, prom_name
-from fallow.series import SeriesKey
+from fallow.series import SeriesKey, SeriesTable
 from fallow_processors.cre.config import CreConfig
 from fallow_processors.cre.happening import Happening
 from fallow_processors.cre.machine import Condition, Key, Machine, Match
+from fallow_processors.cre.no_signals import NoSignals
 from fallow_processors.cre.order import FOREVER, NEVER, InOrder, Newest
 from fallow_processors.cre.points import Points
 from fallow_processors.cre.records import OWN_EVENTS, Found, Records, resource_keys
@@ -57,18 +56,8 @@ class CreProcessor:
             for metric, condition, number in machine.metrics:
                 self._reader(metric).append((machine, metric, condition, number))
         self._points = Points(self._machines, config.sources, context.series)
-        if self._questions or len(self._points):
-            compile_kernels()
-        questions = [Question(expr=e, for_ns=f, interval_ns=i) for e, f, i in self._questions]
-        self._engine = Engine(
-            context.series,
-            questions,
-            lateness_ns=config.metric_lateness,
-            idle_after_ns=config.idle_after,
-            coverage=config.coverage,
-            lookback_ns=config.lookback,
-            max_rows=config.max_series,
-        )
+        asked = self._questions or len(self._points)
+        self._engine = _engine(context.series, self._questions, config) if asked else NoSignals()
         self._records = Records(self._machines, config.sources)
         self._local = [m for m in self._machines if m.is_local]
         self._waiting_mixed: InOrder[_Waiting] = InOrder()
@@ -117,7 +106,7 @@ class CreProcessor:
     def _run(self, batch: Batch) -> list[Detection]:
         found: list[Detection] = []
         if batch.logs is not None and len(batch.logs):
-            events = self._events(batch.logs)
+            events = self._events(batch.logs) if self._questions else None
             if events is not None:
                 self._engine.append(events)
             keys = resource_keys(batch.logs)
@@ -189,7 +178,7 @@ class CreProcessor:
         question = self._questions[metric.expr, metric.for_ns, metric.interval_ns]
         return self._engine.holds(question, labels, start, end)
 
-    def _edges(self, edges: Sequence[Edge]) -> list[Detection]:
+    def _edges(self, edges: Sequence[promql.Edge]) -> list[Detection]:
         found: list[Detection] = []
         for edge in edges:
             for machine, metric, condition, number in self._readers[edge.condition]:
@@ -205,7 +194,7 @@ class CreProcessor:
                     self._waiting_mixed.add(edge.time, rank, (machine, condition, 1 << number, item, ()))
         return found
 
-    def _of_edge(self, machine: Machine, metric: Metric, edge: Edge) -> Detection:
+    def _of_edge(self, machine: Machine, metric: Metric, edge: promql.Edge) -> Detection:
         item = _happening(metric, edge)
         state: DetectionState = "unknown" if edge.state == "unknown" else "fired"
         found = _detection(machine.rule, item, tuple(sorted(edge.labels.items())), edge.time, state)
@@ -213,7 +202,7 @@ class CreProcessor:
             self._open[id(machine), edge.ref] = found
         return self._counted(found)
 
-    def _ceased(self, machine: Machine, edge: Edge) -> list[Detection]:
+    def _ceased(self, machine: Machine, edge: promql.Edge) -> list[Detection]:
         key = (id(machine), edge.ref)
         if edge.state == "open":
             fired = self._open.get(key)
@@ -299,7 +288,20 @@ class CreProcessor:
         return lost
 
 
-def _happening(metric: Metric, edge: Edge) -> Happening:
+def _engine(series: SeriesTable, questions: Iterable[tuple[str, int, int]], config: CreConfig) -> promql.Engine:
+    promql.compile_kernels()
+    return promql.Engine(
+        series,
+        [promql.Condition(expr=e, for_ns=f, interval_ns=i) for e, f, i in questions],
+        lateness_ns=config.metric_lateness,
+        idle_after_ns=config.idle_after,
+        coverage=config.coverage,
+        lookback_ns=config.lookback,
+        max_rows=config.max_series,
+    )
+
+
+def _happening(metric: Metric, edge: promql.Edge) -> Happening:
     return Happening(
         kind="signal",
         name=_first_signal(metric.expr) or metric.source,
@@ -319,7 +321,7 @@ def _happening(metric: Metric, edge: Edge) -> Happening:
 @lru_cache(maxsize=4096)
 def _first_signal(expr: str) -> str:
     """The signal that an expression names first, in our spelling; "" where it names none of ours."""
-    found = {at: name for name in semconv.SIGNALS if (at := expr.find(prom_name(name))) >= 0}
+    found = {at: name for name in semconv.SIGNALS if (at := expr.find(promql.prom_name(name))) >= 0}
     return found[min(found)] if found else ""
 
 

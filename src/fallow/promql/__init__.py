@@ -1,9 +1,31 @@
 """PromQL conditions over signals: parsed, compiled to a graph, evaluated incrementally for all entities at once."""
 
-from fallow.promql.engine import Condition, Edge, EdgeState, Engine, check, compile_kernels, describe
-from fallow.promql.errors import EvaluationError, PromqlError, UnsupportedError
-from fallow.promql.forms import WindowForm
-from fallow.promql.selectors import prom_name
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fallow.promql.engine import Condition, Edge, EdgeState, Engine, check, compile_kernels, describe
+    from fallow.promql.errors import EvaluationError, PromqlError, UnsupportedError
+    from fallow.promql.forms import WindowForm
+    from fallow.promql.selectors import prom_name
+
+# Imported on first use: rules that ask for no signals do not wait for the compiler of the kernels.
+_HOME = {
+    "Condition": "engine",
+    "Edge": "engine",
+    "EdgeState": "engine",
+    "Engine": "engine",
+    "EvaluationError": "errors",
+    "PromqlError": "errors",
+    "UnsupportedError": "errors",
+    "WindowForm": "forms",
+    "check": "engine",
+    "compile_kernels": "engine",
+    "describe": "engine",
+    "prom_name": "selectors",
+}
 
 __all__ = [
     "Condition",
@@ -19,3 +41,9 @@ __all__ = [
     "describe",
     "prom_name",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

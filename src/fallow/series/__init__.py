@@ -1,9 +1,29 @@
 """Who the series are and what is held of them: the table that interns them, panes of their samples, clocks."""
 
-from fallow.series.clocks import CLOCK_LABELS, Clocks, clock_of
-from fallow.series.layout import Layouts, StoreSpec, layouts_of, pane_width
-from fallow.series.rows import Rows
-from fallow.series.table import SeriesKey, SeriesTable
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fallow.series.clocks import CLOCK_LABELS, Clocks, clock_of
+    from fallow.series.layout import Layouts, StoreSpec, layouts_of, pane_width
+    from fallow.series.rows import Rows
+    from fallow.series.table import SeriesKey, SeriesTable
+
+# Imported on first use: whoever only interns series does not wait for the compiler of the kernels.
+_HOME = {
+    "CLOCK_LABELS": "clocks",
+    "Clocks": "clocks",
+    "Layouts": "layout",
+    "Rows": "rows",
+    "SeriesKey": "table",
+    "SeriesTable": "table",
+    "StoreSpec": "layout",
+    "clock_of": "clocks",
+    "layouts_of": "layout",
+    "pane_width": "layout",
+}
 
 __all__ = [
     "CLOCK_LABELS",
@@ -17,3 +37,9 @@ __all__ = [
     "layouts_of",
     "pane_width",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
