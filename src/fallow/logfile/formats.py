@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -21,8 +21,20 @@ TRIES = 50
 """Lines after the first that may lack a stamp before a pair of the table is given up."""
 
 FormatKind = Literal["json", "cri", "rfc3339Nano", "regex"]
-Taken = tuple[bytes, bytes]
-"""(stamp, text) of a line."""
+Lines = Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The lines that have a stamp, (n,) each."""
+
+    at: Sequence[int]
+    """Which lines they are, ascending."""
+    stamps: Sequence[bytes]
+    texts: Sequence[bytes]
+
+
+Taker = Callable[[Lines], Taken]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +42,8 @@ class Format:
     """How the lines of a file are read."""
 
     kind: FormatKind
-    take: Callable[[bytes], Taken | None]
-    """A line without its end → its stamp and its text; None where it has no stamp."""
+    take: Taker
+    """Finds the stamps of lines, which come without their ends, and their texts."""
     parse: Parser
     """A stamp → Unix ns."""
     columns: Reader | None
@@ -41,10 +53,10 @@ class Format:
 
     def read(self, line: bytes) -> tuple[int, bytes]:
         """(Unix ns, text) of a line; raises WrongStamp."""
-        taken = self.take(line)
-        if taken is None:
+        taken = self.take([line])
+        if not taken.at:
             raise WrongStamp("no stamp", kind="MatchTimestamp")
-        return self.parse(taken[0].decode(errors="replace")), taken[1]
+        return self.parse(taken.stamps[0].decode(errors="replace")), taken.texts[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +115,7 @@ def pattern_format(pattern: str, layout: str, now: int) -> Format:
         raise WrongStamp(f"not a valid RE2 pattern: {said}", kind="Other") from None
     if compiled.groups > 1:
         raise WrongStamp(f"{compiled.groups} groups found, expected one: the stamp", kind="Other")
-    return _pattern_format(_taking(compiled.search, compiled.groups), layout, now)
+    return _pattern_format(_matching(compiled.search, compiled.groups), layout, now)
 
 
 def first_stamp(format: Format, sample: bytes, tries: int = TRIES) -> int:
@@ -141,8 +153,24 @@ def read_cri(line: bytes) -> CriLine:
     return CriLine(time, stream.decode(), tag.decode(errors="replace"), text)
 
 
-def _take_docker(line: bytes) -> Taken | None:
-    """An object with ``log``, ``stream`` and ``time``."""
+# As Docker writes it, with nothing in it to unescape but the end of the line.
+_DOCKER = re.compile(
+    rb'\{"log":"([^"\\\x00-\x1f\x80-\xff]+)(\\n)?","stream":"(?:stdout|stderr)","time":"([^"\\\x00-\x1f\x80-\xff]*)"\}'
+)
+
+
+def _take_docker(lines: Lines) -> Taken:
+    plain = map(_DOCKER.fullmatch, lines)
+    found = [
+        _unescaped(line) if match is None else (match[3], match[1] + b"\n" if match[2] else match[1])
+        for line, match in zip(lines, plain, strict=True)
+    ]
+    at = [i for i, pair in enumerate(found) if pair is not None]
+    return Taken(at, [pair[0] for pair in found if pair], [pair[1] for pair in found if pair])
+
+
+def _unescaped(line: bytes) -> tuple[bytes, bytes] | None:
+    """The stamp and the text of an object with ``log``, ``stream`` and ``time``; None where it is none."""
     try:
         found = json.loads(line)
         text, stream, time = found["log"], found["stream"], found["time"]
@@ -159,14 +187,20 @@ _rfc3339_columns = reader("rfc3339nano", 0)
 _CRI = re.compile(rb"([^ ]*) (?:stdout|stderr) [^ ]* ")
 
 
-def _take_cri(line: bytes) -> Taken | None:
-    found = _CRI.match(line)
-    return None if found is None else (found[1], line[found.end() :])
+def _take_cri(lines: Lines) -> Taken:
+    matches = list(map(_CRI.match, lines))
+    at = [i for i, match in enumerate(matches) if match]
+    return Taken(
+        at,
+        [match[1] for match in matches if match],
+        [line[match.end() :] for line, match in zip(lines, matches, strict=True) if match],
+    )
 
 
-def _take_first_word(line: bytes) -> Taken | None:
-    stamp, blank, text = line.partition(b" ")
-    return (stamp, text) if blank else None
+def _take_first_word(lines: Lines) -> Taken:
+    words = [line.partition(b" ") for line in lines]
+    at = [i for i, word in enumerate(words) if word[1]]
+    return Taken(at, [word[0] for word in words if word[1]], [word[2] for word in words if word[1]])
 
 
 DOCKER = Format(kind="json", take=_take_docker, parse=_rfc3339, columns=_rfc3339_columns, folds=False)
@@ -174,22 +208,27 @@ CRI = Format(kind="cri", take=_take_cri, parse=_rfc3339, columns=_rfc3339_column
 RFC3339 = Format(kind="rfc3339Nano", take=_take_first_word, parse=_rfc3339, columns=_rfc3339_columns, folds=True)
 
 
-def _pattern_format(take: Callable[[bytes], Taken | None], layout: str, now: int) -> Format:
+def _pattern_format(take: Taker, layout: str, now: int) -> Format:
     if not layout:
         raise WrongStamp("no layout", kind="InvalidTimestampFormat")
     return Format(kind="regex", take=take, parse=parser(layout, now), columns=reader(layout, now), folds=True)
 
 
 @cache
-def _own(pattern: str) -> Callable[[bytes], Taken | None]:
+def _own(pattern: str) -> Taker:
     compiled = re.compile(pattern.encode())
-    return _taking(compiled.match if pattern.startswith("^") else compiled.search, 1)
+    return _matching(compiled.match if pattern.startswith("^") else compiled.search, 1)
 
 
-def _taking(search: Callable[[bytes], Any], group: int) -> Callable[[bytes], Taken | None]:
-    def take(line: bytes) -> Taken | None:
-        found = search(line)
-        return None if found is None else (found[group], line)
+def _matching(search: Callable[[bytes], Any], group: int) -> Taker:
+    """Takes the lines that a pattern matches: its group is the stamp, the whole line the text."""
+
+    def take(lines: Lines) -> Taken:
+        matches = list(map(search, lines))
+        if None not in matches:
+            return Taken(range(len(lines)), [match[group] for match in matches], lines)
+        at = [i for i, match in enumerate(matches) if match]
+        return Taken(at, [matches[i][group] for i in at], [lines[i] for i in at])
 
     return take
 

@@ -61,7 +61,8 @@ class LogReader:
     def __init__(self, blocks: Iterable[bytes], format: Format) -> None:
         self._blocks = blocks
         self._format = format
-        self._open: _Open | None = None
+        self._open: tuple[int, bytes] | None = None
+        """The event to which lines may yet be added."""
         self.lines = 0
         """Lines read so far."""
         self.dropped = 0
@@ -71,11 +72,18 @@ class LogReader:
 
     def __iter__(self) -> Iterator[Records]:
         for lines in self._whole_lines():
-            yield from self._of(lines)
+            times, texts = self._events(lines)
+            self.lines += len(lines)
             if self.too_long:
-                break
+                self._open = None
+            elif times:
+                self._open = times.pop(), texts.pop()
+            if times:
+                yield Records.of(times, texts)
+            if self.too_long:
+                return
         if self._open is not None:
-            yield Records.of([self._open.time], [self._open.text()])
+            yield Records.of([self._open[0]], [self._open[1]])
 
     def _whole_lines(self) -> Iterator[list[bytes]]:
         rest = b""
@@ -87,66 +95,40 @@ class LogReader:
                 yield _split(rest + head)
                 rest = tail
             if len(rest) > MAX_RECORD_BYTES:
-                self.too_long = True
-                return
+                break
         if rest:
             yield _split(rest)
 
-    def _of(self, lines: list[bytes]) -> Iterator[Records]:
-        taken = list(map(self._format.take, lines))
-        times, stamped = _times(self._format, taken)
-        texts: list[bytes] = []
-        kept: list[int] = []
-        at = 0
-        for i, time in zip(stamped, times, strict=True):
-            if i > at:
-                self._without_stamp(lines[at:i])
-            if self.too_long:
-                break
-            if self._open is not None:
-                kept.append(self._open.time)
-                texts.append(self._open.text())
-            found = taken[i]
-            if found is None or len(found[1]) > MAX_RECORD_BYTES:
-                self._open, self.too_long = None, True
-                break
-            self._open = _Open(time, found[1])
-            at = i + 1
-        else:
-            self._without_stamp(lines[at:])
-        self.lines += len(lines)
-        if kept:
-            yield Records.of(kept, texts)
+    def _events(self, lines: list[bytes]) -> tuple[list[int], list[bytes]]:
+        """Times and texts of the events that begin before these lines or in them."""
+        taken = self._format.take(lines)
+        times, kept = _times(self._format, taken)
+        at = list(taken.at) if kept is None else [taken.at[k] for k in kept]
+        texts = list(taken.texts) if kept is None else [taken.texts[k] for k in kept]
+        if self._open is not None:
+            times.insert(0, self._open[0])
+            texts.insert(0, self._open[1])
+            at.insert(0, -1)
+        if len(at) < len(lines) + (self._open is not None):
+            self._fold(lines, at, texts)
+        if max(map(len, texts), default=0) > MAX_RECORD_BYTES:
+            first = next(k for k, text in enumerate(texts) if len(text) > MAX_RECORD_BYTES)
+            self.too_long = True
+            return times[:first], texts[:first]
+        return times, texts
 
-    def _without_stamp(self, lines: list[bytes]) -> None:
-        for line in lines:
-            if self._open is None or not self._format.folds or not _is_utf8(line):
-                self.dropped += 1
-            elif not self._open.add(line):
-                self.too_long = True
-                return
-
-
-class _Open:
-    """The event to which lines may yet be added."""
-
-    __slots__ = ("_parts", "_size", "time")
-
-    def __init__(self, time: int, first: bytes) -> None:
-        self.time = time
-        self._parts = [first]
-        self._size = len(first)
-
-    def add(self, line: bytes) -> bool:
-        """False where the event would become too long."""
-        self._size += len(line)
-        if self._size > MAX_RECORD_BYTES:
-            return False
-        self._parts.append(line)
-        return True
-
-    def text(self) -> bytes:
-        return b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
+    def _fold(self, lines: list[bytes], at: list[int], texts: list[bytes]) -> None:
+        """Lines between those that have a stamp, ``at``, belong to the event before them, or to none."""
+        if not self._format.folds:
+            self.dropped += len(lines) - sum(i >= 0 for i in at)
+            return
+        self.dropped += at[0] if at and at[0] > 0 else 0 if at else len(lines)
+        bounds = np.array([*at, len(lines)], dtype=np.int64)
+        for k in np.flatnonzero(np.diff(bounds) > 1).tolist():
+            between = lines[at[k] + 1 : bounds[k + 1]]
+            valid = [line for line in between if _is_utf8(line)]
+            self.dropped += len(between) - len(valid)
+            texts[k] = b"".join((texts[k], *valid))
 
 
 def _split(block: bytes) -> list[bytes]:
@@ -166,26 +148,25 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
-def _times(format: Format, taken: list[Taken | None]) -> tuple[list[int], list[int]]:
-    """(Unix ns, line) of each line whose stamp can be read, in order."""
-    at = [i for i, found in enumerate(taken) if found is not None]
-    stamps = [found[0] for found in taken if found is not None]
-    if not at:
-        return [], []
-    if format.columns is None:
-        times, ok = [0] * len(at), [False] * len(at)
-    else:
+def _times(format: Format, taken: Taken) -> tuple[list[int], list[int] | None]:
+    """Unix ns of the stamps that can be read, and which of them those are; None: all."""
+    stamps = taken.stamps
+    if not stamps:
+        return [], None
+    times, ok = [0] * len(stamps), [False] * len(stamps)
+    if format.columns is not None:
         ends = np.cumsum(np.fromiter(map(len, stamps), dtype=np.int64, count=len(stamps)) + 1) - 1
         starts = np.concatenate([[0], ends[:-1] + 1])
         buffer = np.frombuffer(b"\n".join(stamps) + b"\n", dtype=np.uint8)
-        found_times, found_ok = format.columns(buffer, starts, ends)
-        if found_ok.all():
-            return found_times.tolist(), at
-        times, ok = found_times.tolist(), found_ok.tolist()
+        found, read = format.columns(buffer, starts, ends)
+        times, ok = found.tolist(), read.tolist()
+        if read.all():
+            return times, None
     for i in (i for i, good in enumerate(ok) if not good):
         try:
             times[i] = format.parse(stamps[i].decode(errors="replace"))
-            ok[i] = True
         except WrongStamp:
             continue
-    return [t for t, good in zip(times, ok, strict=True) if good], [a for a, good in zip(at, ok, strict=True) if good]
+        ok[i] = True
+    kept = [i for i, good in enumerate(ok) if good]
+    return [times[i] for i in kept], kept
