@@ -43,8 +43,10 @@ LINE = st.one_of(
 
 
 def events(blocks: list[bytes], format: Format) -> list[tuple[int, str]]:
-    reader = LogReader(blocks, format)
-    return [pair for r in reader for pair in zip(r.time.tolist(), r.text.to_pylist(), strict=True)]
+    found: list[tuple[int, str]] = []
+    for records in LogReader(blocks, format):
+        found += [(time, text.decode()) for time, text in zip(records.time.tolist(), records.texts(), strict=True)]
+    return found
 
 
 def one_by_one(data: bytes, format: Format) -> list[tuple[int, str]]:

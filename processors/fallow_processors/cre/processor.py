@@ -43,9 +43,13 @@ _Waiting = tuple[Machine, Condition, int, Happening, Key]
 
 
 class CreProcessor:
-    """Runs the rules over signals, records and events."""
+    """Runs the rules over signals, records and events.
 
-    def __init__(self, ruleset: RuleSet, config: CreConfig, context: Context) -> None:
+    Args:
+        kernels: whether the scan of records is made ready now; else by ``load_kernels``, and slow until then.
+    """
+
+    def __init__(self, ruleset: RuleSet, config: CreConfig, context: Context, *, kernels: bool = True) -> None:
         self._series = context.series
         self._lateness = config.lateness
         defects = frozenset(config.published_defects)
@@ -58,7 +62,8 @@ class CreProcessor:
         self._points = Points(self._machines, config.sources, context.series)
         asked = self._questions or len(self._points)
         self._engine = _engine(context.series, self._questions, config) if asked else NoSignals()
-        self._records = Records(self._machines, config.sources)
+        self._records = Records(self._machines, config.sources, kernels=kernels)
+        self.load_kernels = self._records.load_kernels
         self._local = [m for m in self._machines if m.is_local]
         self._waiting_mixed: InOrder[_Waiting] = InOrder()
         self._waiting_logs: InOrder[_Waiting] = InOrder()

@@ -43,7 +43,7 @@ def resource_keys(logs: LogBatch) -> list[Key]:
 class Records:
     """Finds what records mean to the rules."""
 
-    def __init__(self, machines: Sequence[Machine], sources: Sources) -> None:
+    def __init__(self, machines: Sequence[Machine], sources: Sources, *, kernels: bool = True) -> None:
         self._sources = sources
         self._wanted: dict[int, list[tuple[Machine, Condition, int, tuple[Extract, ...]]]] = {}
         terms = [
@@ -53,7 +53,8 @@ class Records:
             for item in condition.node.items
             if isinstance(item, Term)
         ]
-        self._index = TermIndex(item.pattern for item, _, _ in terms)
+        self._index = TermIndex((item.pattern for item, _, _ in terms), kernels=kernels)
+        self.load_kernels = self._index.load_kernels
         for item, machine, condition in terms:
             entry = (machine, condition, condition.number(item), item.extract)
             self._wanted.setdefault(self._index.id(item.pattern), []).append(entry)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from fallow.batch import Int32Array
 from fallow_processors.cre import _kernels as k
+from fallow_processors.cre.columns import text_columns
 from fallow_processors.cre.literals import Literal
 
 _FOLD: Final = np.frombuffer(bytes(range(256)).lower(), dtype=np.uint8)
@@ -70,19 +71,6 @@ class Scanner:
             if n <= len(self._found):
                 return self._found[:n]
             self._found = np.empty((2 * n, 2), dtype=np.int32)
-
-
-def text_columns(texts: pa.Array[Any]) -> tuple[k.UInt8Array, Int32Array]:
-    """The bytes of an Arrow string array and where each text begins, not copied; one that is null is empty."""
-    if texts.null_count:
-        texts = texts.fill_null("")
-    buffers: Any = texts.buffers()
-    _, offsets, data = buffers
-    starts = np.frombuffer(offsets or bytes(4), dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    columns = np.frombuffer(data or b"", dtype=np.uint8), starts
-    for column in columns:
-        column.setflags(write=False)  # always, as the kernel is compiled for one of the two
-    return columns
 
 
 _Entry = tuple[int, int, int]

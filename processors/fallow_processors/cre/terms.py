@@ -2,22 +2,27 @@
 
 One scan finds the records that contain a literal which a pattern needs. Where the literal says it all, that is the
 answer; else the pattern itself decides. Patterns that need no literal are tried on every record, all in one set.
+
+The scan is compiled. Before ``load_kernels`` all patterns are tried in one set: a twentieth as fast, and ready at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import re2
 
 from fallow import semconv
 from fallow.batch import Int32Array, Int64Array, LogBatch
+from fallow_processors.cre.columns import text_columns
 from fallow_processors.cre.literals import required
 from fallow_processors.cre.patterns import Test, compiled, re2_options, regex
 from fallow_processors.cre.rule import Pattern
-from fallow_processors.cre.scanner import Scanner, text_columns
+
+if TYPE_CHECKING:
+    from fallow_processors.cre.scanner import Scanner
 
 # The set's automaton grows with what it meets; beyond this it would start anew again and again.
 _MAX_MEMORY: Final = 512 << 20
@@ -26,24 +31,25 @@ _JSON_ENDS: Final = frozenset(b'}]"0123456789elNy \t\n\r')
 
 
 class TermIndex:
-    """Patterns by number. ``match`` says which of them each record matches."""
+    """Patterns by number. ``match`` says which of them each record matches.
 
-    def __init__(self, patterns: Iterable[Pattern]) -> None:
+    Args:
+        kernels: whether the scan is made ready now.
+    """
+
+    def __init__(self, patterns: Iterable[Pattern], *, kernels: bool = True) -> None:
         self._ids: dict[Pattern, int] = {}
         for pattern in patterns:
             self._ids.setdefault(pattern, len(self._ids))
-        needs = [required(pattern) for pattern in self._ids]
-        self._scanner = Scanner([needed.groups if needed else () for needed in needs])
-        self._is_exact = np.array([needed is not None and needed.exact for needed in needs], dtype=np.bool_)
+        self._scanner: Scanner | None = None
         self._tests = [_test_of_bytes(pattern) for pattern in self._ids]
-        needless = [pattern for pattern, needed in zip(self._ids, needs, strict=True) if needed is None]
-        self._programs = [self._ids[pattern] for pattern in needless if pattern.kind == "jq"]
-        self._set_ids = [self._ids[pattern] for pattern in needless if pattern.kind != "jq"]
-        self._set = _compiled_set([pattern for pattern in needless if pattern.kind != "jq"])
+        self._take_one_by_one(list(self._ids.items()))
         self._fields: dict[str, list[tuple[int, Test]]] = {}
         for pattern, i in self._ids.items():
             if pattern.field:
                 self._fields.setdefault(pattern.field, []).append((i, compiled(pattern.kind, pattern.text)))
+        if kernels:
+            self.load_kernels()
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -52,6 +58,24 @@ class TermIndex:
         """The number of a pattern that the index was made of."""
         return self._ids[pattern]
 
+    def load_kernels(self) -> None:
+        """Make the scan ready: loaded, or where that was never done compiled."""
+        from fallow_processors.cre.scanner import Scanner  # few records never need the compiler
+
+        if self._scanner is not None:
+            return
+        needs = [required(pattern) for pattern in self._ids]
+        self._is_exact = np.array([needed is not None and needed.exact for needed in needs], dtype=np.bool_)
+        self._scanner = Scanner([needed.groups if needed else () for needed in needs])
+        items = zip(self._ids.items(), needs, strict=True)
+        self._take_one_by_one([(pattern, i) for (pattern, i), needed in items if not needed])
+
+    def _take_one_by_one(self, patterns: Sequence[tuple[Pattern, int]]) -> None:
+        """These are tried on every record."""
+        self._one_by_one = patterns
+        self._set: _Set | None = None
+        self._programs = [i for pattern, i in patterns if pattern.kind == "jq"]
+
     def match(self, logs: LogBatch) -> tuple[Int64Array, Int64Array]:
         """(records, patterns): each pair once, ascending.
 
@@ -59,7 +83,11 @@ class TermIndex:
         """
         data, starts = text_columns(logs.body)
         texts = _Texts(data.data, starts.tolist())
-        found = [self._in_scan(self._scanner.scan(data, starts), texts), self._in_set(texts), self._in_programs(texts)]
+        if self._set is None:
+            self._set = _Set([(pattern, i) for pattern, i in self._one_by_one if pattern.kind != "jq"])
+        found = [self._pairs(self._set.matches(texts)), self._in_programs(texts)]
+        if self._scanner is not None:
+            found.append(self._in_scan(self._scanner.scan(data, starts), texts))
         pairs = np.concatenate(found)
         if self._fields:
             asked, matched = self._in_fields(logs)
@@ -78,12 +106,6 @@ class TermIndex:
         keep[unsure] = [self._tests[pattern](texts[record]) for record, pattern in rows[unsure].tolist()]
         kept = rows[keep].astype(np.int64)
         return kept[:, 0] * len(self) + kept[:, 1]
-
-    def _in_set(self, texts: _Texts) -> Int64Array:
-        if self._set is None:
-            return np.empty(0, dtype=np.int64)
-        hits = ((i, self._set.Match(text)) for i, text in enumerate(texts) if text)
-        return self._pairs((i, self._set_ids[k]) for i, found in hits for k in found or ())
 
     def _in_programs(self, texts: _Texts) -> Int64Array:
         if not self._programs:
@@ -139,13 +161,20 @@ def _may_be_json(text: memoryview) -> bool:
     return len(text) > 0 and text[0] in _JSON_BEGINS and text[-1] in _JSON_ENDS
 
 
-def _compiled_set(patterns: Sequence[Pattern]) -> Any:
-    if not patterns:
-        return None
-    options = re2_options()
-    options.max_mem = _MAX_MEMORY
-    made = re2.Set.SearchSet(options)
-    for pattern in patterns:
-        made.Add(pattern.text if pattern.kind == "regex" else re2.escape(pattern.text))
-    made.Compile()
-    return made
+class _Set:
+    """Patterns that are tried on a text all at once."""
+
+    def __init__(self, patterns: Sequence[tuple[Pattern, int]]) -> None:
+        self._ids = [i for _, i in patterns]
+        options = re2_options()
+        options.max_mem = _MAX_MEMORY
+        self._set: Any = re2.Set.SearchSet(options)
+        for pattern, _ in patterns:
+            self._set.Add(pattern.text if pattern.kind == "regex" else re2.escape(pattern.text))
+        self._set.Compile()
+
+    def matches(self, texts: _Texts) -> Iterator[tuple[int, int]]:
+        """(record, pattern) of each match."""
+        if self._ids:
+            hits = ((i, self._set.Match(text)) for i, text in enumerate(texts) if text)
+            yield from ((i, self._ids[k]) for i, found in hits for k in found or ())

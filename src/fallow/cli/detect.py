@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -43,6 +44,10 @@ from fallow.units import SECOND, duration_ns, moment_text
 
 SHOWN = 50
 """Detections in the table; --json has all."""
+FEW_BYTES = 1 << 20
+"""Text that is looked through sooner than the engine's kernels are loaded."""
+SLOW_S = 1.5
+"""Loading kernels takes less; compiling them takes more."""
 TEXT_SHOWN = 100
 """Characters of evidence in the table."""
 SEVERITIES = {0: "critical", 1: "high", 2: "medium", 3: "low", 4: "info"}
@@ -170,7 +175,7 @@ def _engine(rules: list[Path], lenient: bool) -> Any:
     left = tuple(rule for rule in loaded.rules if not rule.asks_signals)
     if not left:
         fail("no rule is left that logs could answer", 2)
-    return cre.CreProcessor(replace(loaded, rules=left), cre.CreConfig(), _context())
+    return cre.CreProcessor(replace(loaded, rules=left), cre.CreConfig(), _context(), kernels=False)
 
 
 class _Untold:
@@ -203,12 +208,15 @@ class _Seen:
     """What was read, in numbers."""
 
     events: int = 0
+    text: int = 0
+    """Bytes."""
     dropped: int = 0
     first: int = 2**63 - 1
     last: int = -(2**63)
 
     def see(self, records: Records) -> None:
         self.events += len(records)
+        self.text += records.text.nbytes
         if len(records):
             self.first = min(self.first, int(records.time.min()))
             self.last = max(self.last, int(records.time.max()))
@@ -226,6 +234,7 @@ class _Look:
     _kept: list[Detection] = field(default_factory=list[Detection])
     _seen: _Seen = field(default_factory=_Seen)
     _late: int = 0
+    _loaded: bool = False
 
     def through(self, sources: Sequence[Source], now: int, told: Callable[[Path, int], None]) -> None:
         """Read everything, in bounded memory."""
@@ -246,12 +255,25 @@ class _Look:
             with open_log(path, now, format=source.format) as reader:
                 for records in reader:
                     self._seen.see(records)
+                    if self._seen.text > FEW_BYTES and not self._loaded:
+                        self._load_kernels()
                     told(path, len(records))
                     yield records
                 self._seen.dropped += reader.dropped
                 if reader.too_long:
                     problem = unreadable(path, "an event of more than 4 MiB: the rest is not read", reader.lines)
                     err.print(f"fallow: {problem}", markup=False)
+
+    def _load_kernels(self) -> None:
+        said = "fallow: compiling the scanner of log lines; the next start finds it compiled"
+        late = threading.Timer(SLOW_S, lambda: err.print(said))
+        late.daemon = True
+        late.start()
+        try:
+            self.engine.load_kernels()
+        finally:
+            late.cancel()
+        self._loaded = True
 
     def end(self) -> None:
         """What waited for time to pass, then the sum of it all."""
