@@ -21,7 +21,14 @@ def json_line(value: Detection | Recommendation | Summary) -> str:
             fields = _recommendation(value)
         case Summary():
             fields = {"type": "summary"} | asdict(value)
-    return json.dumps(_finite(fields), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        return _dumps(fields)
+    except ValueError:
+        return _dumps(_finite(fields))
+
+
+def _dumps(fields: Any) -> str:
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=dict)
 
 
 def _detection(found: Detection) -> dict[str, Any]:

@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fallow import semconv
-from fallow.promql import Condition, Engine, WindowForm, prom_name
+from fallow import promql, semconv
 from fallow.series import SeriesTable
 from fallow.units import duration_text
 from fallow_processors.cre.config import CreConfig
 from fallow_processors.cre.rule import Item, Metric, NegateOptions, Node, Rule, Term, expanded, metrics, nodes
 from fallow_processors.cre.selection import SLOW_TERM, is_columnar, selection
 
-_SIGNALS = {prom_name(name): name for name in semconv.SIGNALS}
 _KINDS = {"value": "the text", "regex": "the pattern", "jq": "jq"}
 
 
@@ -68,13 +66,15 @@ def explain(rules: Sequence[Rule], config: CreConfig | None = None) -> list[Expl
     """Each of the rules; what they compute together is found among them all."""
     settings = config or CreConfig()
     wanted = [(rule, metric) for rule in rules for metric in metrics(rule.root)]
-    questions = [Condition(expr=m.expr, for_ns=m.for_ns, interval_ns=m.interval_ns) for _, m in wanted]
-    engine = Engine(SeriesTable(), questions, coverage=settings.coverage, lookback_ns=settings.lookback)
+    questions = [promql.Condition(expr=m.expr, for_ns=m.for_ns, interval_ns=m.interval_ns) for _, m in wanted]
+    engine = promql.Engine(SeriesTable(), questions, coverage=settings.coverage, lookback_ns=settings.lookback)
     return [_Explainer(rule, wanted, engine, settings).explanation() for rule in rules]
 
 
 class _Explainer:
-    def __init__(self, rule: Rule, wanted: Sequence[tuple[Rule, Metric]], engine: Engine, config: CreConfig) -> None:
+    def __init__(
+        self, rule: Rule, wanted: Sequence[tuple[Rule, Metric]], engine: promql.Engine, config: CreConfig
+    ) -> None:
         self._rule, self._wanted, self._engine, self._config = rule, wanted, engine, config
         self._own = [i for i, (of, _) in enumerate(wanted) if of is rule]
         self._windows = {i: engine.describe(i) for i in self._own}
@@ -126,7 +126,8 @@ class _Explainer:
             )
 
     def _signals(self) -> list[str]:
-        names = [_SIGNALS.get(name, name) for name in sorted(self._read())]
+        ours = {promql.prom_name(name): name for name in semconv.SIGNALS}
+        names = [ours.get(name, name) for name in sorted(self._read())]
         for node in nodes(self._rule.root):
             for item in node.items if node.is_points else ():
                 if isinstance(item, Term) and item.pattern.kind == "jq":
@@ -136,7 +137,9 @@ class _Explainer:
 
     def _read(self) -> frozenset[str]:
         return frozenset(
-            name for i in self._own for name in Engine(SeriesTable(), [Condition(expr=self._wanted[i][1].expr)]).signals
+            name
+            for i in self._own
+            for name in promql.Engine(SeriesTable(), [promql.Condition(expr=self._wanted[i][1].expr)]).signals
         )
 
     # -- when it can speak ---------------------------------------------------------------------------------------------
@@ -184,7 +187,7 @@ class _Explainer:
             yield f"events of {span} for each {per}, at most {self._config.max_partial:,} of these at a time"
 
 
-def _window(window: WindowForm) -> Part:
+def _window(window: promql.WindowForm) -> Part:
     facts = {
         "window": window.text,
         "form": window.form,

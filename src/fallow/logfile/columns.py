@@ -39,7 +39,26 @@ def reader(format: str, now: int) -> Reader | None:
     pieces = parts(LAYOUTS.get(format, format))
     if not all(part.field in _FIELDS or not part.field for part in pieces):
         return None
-    return lambda buffer, start, end: _Columns(buffer, start, end).read(pieces, now)
+
+    def read(buffer: Bytes, start: Int64Array, end: Int64Array) -> tuple[Int64Array, BoolArray]:
+        columns = _Columns(buffer, start, end)
+        columns.read(pieces)
+        columns.ok &= columns.at == end
+        return columns.times(now), columns.ok
+
+    return read
+
+
+def beginning_reader(format: str, now: int) -> Reader:
+    """How stamps of a layout are read that stand at the beginning of lines: what follows them does not matter."""
+    pieces = parts(LAYOUTS.get(format, format))
+
+    def read(buffer: Bytes, start: Int64Array, end: Int64Array) -> tuple[Int64Array, BoolArray]:
+        columns = _Columns(buffer, start, end)
+        columns.read(pieces)
+        return columns.times(now), columns.ok
+
+    return read
 
 
 def _epoch(buffer: Bytes, start: Int64Array, end: Int64Array, unit: int) -> tuple[Int64Array, BoolArray]:
@@ -81,7 +100,7 @@ class _Columns:
         self.hour = self.minute = self.second = self.nano = self.offset = np.zeros(n, dtype=np.int64)
         self.afternoon: BoolArray | None = None
 
-    def read(self, pieces: tuple[Part, ...], now: int) -> tuple[Int64Array, BoolArray]:
+    def read(self, pieces: tuple[Part, ...]) -> None:
         for part, following in zip(pieces, (*pieces[1:], Part("")), strict=True):
             if part.field:
                 _FIELDS[part.field](self, part.field)
@@ -89,8 +108,6 @@ class _Columns:
                     self.fraction("9")
             else:
                 self.text(part.text, then=following.field)
-        self.ok &= self.at == self._end
-        return self._times(now), self.ok
 
     # -- reading -------------------------------------------------------------------------------------------------------
     def byte(self, k: int = 0) -> NDArray[np.int64]:
@@ -165,7 +182,7 @@ class _Columns:
         self.offset = np.where(utc, 0, np.where(mark == ord("-"), -offset, offset))
 
     # -- the calendar --------------------------------------------------------------------------------------------------
-    def _times(self, now: int) -> Int64Array:
+    def times(self, now: int) -> Int64Array:
         hour = self.hour
         if self.afternoon is not None:
             hour = hour % 12 + np.where(self.afternoon, 12, 0)

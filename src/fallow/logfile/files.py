@@ -79,6 +79,7 @@ def log_batch(records: Records, resource: Mapping[str, str]) -> LogBatch:
         body=records.text,
         event_name=("",) * n,
         attributes=lambda _: {},
+        having=lambda _: (),
     )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
 import re2
 
 from fallow.errors import WrongStamp
-from fallow.logfile.columns import Reader, reader
+from fallow.logfile.columns import Reader, beginning_reader, reader
 from fallow.logfile.stamp import Parser, parser
 from fallow.logfile.table import PUBLISHED, TABLE
 
@@ -48,6 +48,8 @@ class Format:
     """A stamp → Unix ns."""
     columns: Reader | None
     """Many stamps at once; what it does not take, ``parse`` decides."""
+    beginning: Reader | None = None
+    """The same for stamps at the beginning of lines; what it does not take, ``take`` decides. The text is the line."""
     folds: bool
     """Whether a line without a stamp belongs to the event before it; else it is skipped."""
 
@@ -96,7 +98,7 @@ def detect_format(sample: bytes, now: int, *, published: bool = False) -> Format
         except WrongStamp as error:
             last = WrongStamp(str(last), kind=error.kind)
             continue
-        return made
+        return replace(made, beginning=beginning_reader(pair.layout, now)) if pair.plain else made
     raise last
 
 

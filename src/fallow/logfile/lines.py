@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fallow.batch import BoolArray, Int64Array
 from fallow.errors import WrongStamp
-from fallow.logfile.formats import Format, Taken
+from fallow.logfile.formats import Format
 
 MAX_RECORD_BYTES = 4 << 20
 """A longer event, or line, ends its file."""
@@ -71,9 +71,8 @@ class LogReader:
         """Whether an event beyond MAX_RECORD_BYTES ended the file."""
 
     def __iter__(self) -> Iterator[Records]:
-        for lines in self._whole_lines():
-            times, texts = self._events(lines)
-            self.lines += len(lines)
+        for block in self._whole_lines():
+            times, texts = self._events(block)
             if self.too_long:
                 self._open = None
             elif times:
@@ -85,26 +84,26 @@ class LogReader:
         if self._open is not None:
             yield Records.of([self._open[0]], [self._open[1]])
 
-    def _whole_lines(self) -> Iterator[list[bytes]]:
+    def _whole_lines(self) -> Iterator[bytes]:
+        """Blocks of lines, the end of the last left out."""
         rest = b""
         for block in self._blocks:
             head, newline, tail = block.rpartition(b"\n")
             if not newline:
                 rest += block
             else:
-                yield _split(rest + head)
+                yield _without_returns(rest + head)
                 rest = tail
             if len(rest) > MAX_RECORD_BYTES:
                 break
         if rest:
-            yield _split(rest)
+            yield _without_returns(rest)
 
-    def _events(self, lines: list[bytes]) -> tuple[list[int], list[bytes]]:
+    def _events(self, block: bytes) -> tuple[list[int], list[bytes]]:
         """Times and texts of the events that begin before these lines or in them."""
-        taken = self._format.take(lines)
-        times, kept = _times(self._format, taken)
-        at = list(taken.at) if kept is None else [taken.at[k] for k in kept]
-        texts = list(taken.texts) if kept is None else [taken.texts[k] for k in kept]
+        lines = block.split(b"\n")
+        self.lines += len(lines)
+        at, times, texts = _stamped(self._format, block, lines)
         if self._open is not None:
             times.insert(0, self._open[0])
             texts.insert(0, self._open[1])
@@ -131,11 +130,9 @@ class LogReader:
             texts[k] = b"".join((texts[k], *valid))
 
 
-def _split(block: bytes) -> list[bytes]:
-    """Lines; ``\\r`` before a line's end goes."""
-    if b"\r" in block:
-        block = block.replace(b"\r\n", b"\n").removesuffix(b"\r")
-    return block.split(b"\n")
+def _without_returns(block: bytes) -> bytes:
+    """``\\r`` before a line's end goes."""
+    return block.replace(b"\r\n", b"\n").removesuffix(b"\r") if b"\r" in block else block
 
 
 def _is_utf8(line: bytes) -> bool:
@@ -148,25 +145,49 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
-def _times(format: Format, taken: Taken) -> tuple[list[int], list[int] | None]:
-    """Unix ns of the stamps that can be read, and which of them those are; None: all."""
-    stamps = taken.stamps
-    if not stamps:
-        return [], None
+_Stamped = tuple[list[int], list[int], list[bytes]]
+"""(which lines have a stamp that can be read, their Unix ns, their texts)"""
+
+
+def _stamped(format: Format, block: bytes, lines: list[bytes]) -> _Stamped:
+    if format.beginning is None:
+        return _taken(format, lines)
+    buffer = np.frombuffer(block + b"\n", dtype=np.uint8)
+    ends = np.flatnonzero(buffer == ord("\n"))
+    times, ok = format.beginning(buffer, np.concatenate([[0], ends[:-1] + 1]), ends)
+    if ok.all():
+        return list(range(len(lines))), times.tolist(), list(lines)
+    others = np.flatnonzero(~ok).tolist()
+    at, found, _ = _taken(format, [lines[i] for i in others])
+    which = [others[k] for k in at]
+    times[which], ok[which] = found, True
+    kept = np.flatnonzero(ok).tolist()
+    return kept, times[ok].tolist(), [lines[i] for i in kept]
+
+
+def _taken(format: Format, lines: list[bytes]) -> _Stamped:
+    taken = format.take(lines)
+    if not taken.stamps:
+        return [], [], []
+    times, ok = _times(format, taken.stamps)
+    if all(ok):
+        return list(taken.at), times, list(taken.texts)
+    kept = [k for k, good in enumerate(ok) if good]
+    return [taken.at[k] for k in kept], [times[k] for k in kept], [taken.texts[k] for k in kept]
+
+
+def _times(format: Format, stamps: Sequence[bytes]) -> tuple[list[int], list[bool]]:
+    """Unix ns of stamps, and which of them can be read."""
     times, ok = [0] * len(stamps), [False] * len(stamps)
     if format.columns is not None:
         ends = np.cumsum(np.fromiter(map(len, stamps), dtype=np.int64, count=len(stamps)) + 1) - 1
         starts = np.concatenate([[0], ends[:-1] + 1])
-        buffer = np.frombuffer(b"\n".join(stamps) + b"\n", dtype=np.uint8)
-        found, read = format.columns(buffer, starts, ends)
+        found, read = format.columns(np.frombuffer(b"\n".join(stamps) + b"\n", dtype=np.uint8), starts, ends)
         times, ok = found.tolist(), read.tolist()
-        if read.all():
-            return times, None
-    for i in (i for i, good in enumerate(ok) if not good):
+    for i in [i for i, good in enumerate(ok) if not good]:
         try:
             times[i] = format.parse(stamps[i].decode(errors="replace"))
         except WrongStamp:
             continue
         ok[i] = True
-    kept = [i for i, good in enumerate(ok) if good]
-    return [times[i] for i in kept], kept
+    return times, ok

@@ -15,6 +15,8 @@ class Pair:
 
     pattern: str
     layout: str
+    plain: bool = False
+    """Whether the pattern says no more than the layout at the beginning of a line, so that it need not be asked."""
 
 
 _DATE = r"\d{4}-\d{2}-\d{2}"
@@ -30,7 +32,7 @@ _ISO = "2006-01-02 15:04:05"
 _ISO_T = "2006-01-02T15:04:05"
 
 _EPOCH_KEY = Pair(r'"time":(\d{16,19})', "epochany")
-_RFC3339_FIRST = Pair(rf"^({_RFC3339})", "rfc3339nano")
+_RFC3339_FIRST = Pair(rf"^({_RFC3339})", "rfc3339nano", plain=True)
 _KLOG = Pair(rf"^[IWEF](\d{{4}} {_TIME}\.\d{{6}})", "0102 15:04:05.000000")
 _BRACKET_COMMA = Pair(rf"^\[({_DATE} {_TIME},\d{{3}})", "2006-01-02 15:04:05,000")
 _NATS = Pair(rf"^\[\d+\] (\d{{4}}/\d{{2}}/\d{{2}} {_TIME}\.\d{{6}})", "2006/01/02 15:04:05.000000")
@@ -50,14 +52,14 @@ _KEYS = (
 TABLE = (
     _EPOCH_KEY,
     _RFC3339_FIRST,
-    Pair(rf"^({_DATE} {_TIME}{_FRACTION}{_COLON_ZONE})", _ISO + "Z07:00"),
-    Pair(rf"^({_DATE} {_TIME}{_FRACTION}{_ZONE})", _ISO + "-0700"),
-    Pair(rf"^({_DATE} {_TIME}{_FRACTION} {_ZONE})", _ISO + " -0700"),
-    Pair(rf"^({_DATE} {_TIME}{_FRACTION})", _ISO),
+    Pair(rf"^({_DATE} {_TIME}{_FRACTION}{_COLON_ZONE})", _ISO + "Z07:00", plain=True),
+    Pair(rf"^({_DATE} {_TIME}{_FRACTION}{_ZONE})", _ISO + "-0700", plain=True),
+    Pair(rf"^({_DATE} {_TIME}{_FRACTION} {_ZONE})", _ISO + " -0700", plain=True),
+    Pair(rf"^({_DATE} {_TIME}{_FRACTION})", _ISO, plain=True),
     Pair(rf"^({_MONTH} [ \d]\d {_TIME}{_FRACTION})", "Jan _2 15:04:05"),
     _KLOG,
     _BRACKET_COMMA,
-    Pair(rf"^(\d{{4}}/\d{{2}}/\d{{2}} {_TIME}{_FRACTION})", "2006/01/02 15:04:05"),
+    Pair(rf"^(\d{{4}}/\d{{2}}/\d{{2}} {_TIME}{_FRACTION})", "2006/01/02 15:04:05", plain=True),
     _NATS,
     _US_COMMA,
     Pair(rf"^(\d{{2}} {_MONTH} \d{{4}} {_TIME}{_FRACTION})", "02 Jan 2006 15:04:05"),
@@ -67,8 +69,8 @@ TABLE = (
     _US_HALVES,
     *_KEYS,
     # What published engines do not know, after all that they do: where these win, those have nothing to say.
-    Pair(rf"^({_DATE}T{_TIME}{_FRACTION}{_ZONE})", _ISO_T + "-0700"),
-    Pair(rf"^({_DATE}T{_TIME}{_FRACTION})", _ISO_T),
+    Pair(rf"^({_DATE}T{_TIME}{_FRACTION}{_ZONE})", _ISO_T + "-0700", plain=True),
+    Pair(rf"^({_DATE}T{_TIME}{_FRACTION})", _ISO_T, plain=True),
     Pair(rf"^\[({_RFC3339})", "rfc3339nano"),
     Pair(rf"^\[({_DATE}T{_TIME}{_FRACTION})", _ISO_T),  # Slurm
     Pair(rf"^\[({_DATE} {_TIME}{_FRACTION}{_COLON_ZONE})", _ISO + "Z07:00"),
