@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
+from pydantic import ValidationError
 from rich.table import Table
 
 from fallow.batch import Batch
@@ -51,6 +52,8 @@ SLOW_S = 1.5
 TEXT_SHOWN = 100
 """Characters of evidence in the table."""
 SEVERITIES = {0: "critical", 1: "high", 2: "medium", 3: "low", 4: "info"}
+STAMPS = "stamps"
+"""What stands for reading stamps as published engines do."""
 FOUND = 1
 """Exit code where rules fired, with --exit-code."""
 
@@ -88,6 +91,12 @@ def detect(
     stamp_format: Annotated[
         str, typer.Option(metavar="LAYOUT", help="How it is written: rfc3339, epochany, 2006-01-02 15:04:05 …")
     ] = "rfc3339nano",
+    published: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST", help="For comparison, err as published engines do: D1 to D4, stamps; see docs/detect.md."
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines on a terminal too.")] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where a rule fired.")] = False,
     lenient: Annotated[bool, typer.Option(help="Warn about unknown keys in rules instead of refusing them.")] = False,
@@ -101,8 +110,9 @@ def detect(
     """
     now = time.time_ns()
     read = _sources(log or [], sources, source, window, stamp_regex, stamp_format, now)
-    engine = _engine(rules, lenient)
-    look = _Look(engine, to_table=out.is_terminal and not as_json)
+    errors = frozenset(filter(None, published.split(",")))
+    engine = _engine(rules, lenient, sorted(errors - {STAMPS}))
+    look = _Look(engine, to_table=out.is_terminal and not as_json, published=STAMPS in errors)
     try:
         with _progress() as told:
             look.through(read, now, told)
@@ -159,7 +169,7 @@ def _in_order(source: Source, now: int, *, strict: bool) -> tuple[Path, ...]:
 
 
 # -- the engine --------------------------------------------------------------------------------------------------------
-def _engine(rules: list[Path], lenient: bool) -> Any:
+def _engine(rules: list[Path], lenient: bool, defects: Sequence[str]) -> Any:
     """The rule engine, found by name as every component is, with the rules that logs can answer."""
     cre: Any = importlib.import_module(components("processors")["cre"])
     loaded = cre.RuleSet.load(rules, lenient=lenient)
@@ -175,7 +185,11 @@ def _engine(rules: list[Path], lenient: bool) -> Any:
     left = tuple(rule for rule in loaded.rules if not rule.asks_signals)
     if not left:
         fail("no rule is left that logs could answer", 2)
-    return cre.CreProcessor(replace(loaded, rules=left), cre.CreConfig(), _context(), kernels=False)
+    try:
+        config = cre.CreConfig(published_defects=defects)
+    except ValidationError:
+        fail(f"--published: {','.join(defects)} found, expected some of D1,D2,D3,D4,{STAMPS}", 2)
+    return cre.CreProcessor(replace(loaded, rules=left), config, _context(), kernels=False)
 
 
 class _Untold:
@@ -228,6 +242,7 @@ class _Look:
 
     engine: Any
     to_table: bool
+    published: bool = False
     fired: int = 0
     _unknown: int = 0
     _by_rule: Counter[str] = field(default_factory=Counter[str])
@@ -252,7 +267,7 @@ class _Look:
 
     def _events(self, source: Source, now: int, told: Callable[[Path, int], None]) -> Iterator[Records]:
         for path in source.files:
-            with open_log(path, now, format=source.format) as reader:
+            with open_log(path, now, format=source.format, published=self.published) as reader:
                 for records in reader:
                     self._seen.see(records)
                     if self._seen.text > FEW_BYTES and not self._loaded:
@@ -279,10 +294,11 @@ class _Look:
         """What waited for time to pass, then the sum of it all."""
         self._tell(self.engine.finish())
         if self._late:
-            said = f"{self._late:,} lines were older than lines before them, and count for rules of one term only"
+            lines = "1 line was" if self._late == 1 else f"{self._late:,} lines were"
+            said = f"{lines} older than what came before: only rules of one term see that"
             err.print(f"fallow: {said}; --window 10s puts lines in order", markup=False)
         if self._seen.dropped:
-            err.print(f"fallow: {self._seen.dropped:,} lines without a stamp belong to no event", markup=False)
+            err.print(f"fallow: lines without a stamp that belong to no event: {self._seen.dropped:,}", markup=False)
         if self.to_table:
             self._print()
         else:
