@@ -21,7 +21,7 @@ from fallow_processors.cre.checks import check
 from fallow_processors.cre.hashing import generated_id, rule_hashes
 from fallow_processors.cre.lower import Lowering, Wrong
 from fallow_processors.cre.optimize import optimize_block
-from fallow_processors.cre.rule import Rule
+from fallow_processors.cre.rule import Node, Rule
 from fallow_processors.cre.schema import RuleDoc, RulesDoc, Scalar
 
 _RULE_ID = re.compile(r"[1-9A-Za-z]{12,}")  # and of a hash
@@ -41,7 +41,9 @@ def load_rules(path: Path, *, lenient: bool = False) -> Parsed:
     return parse_rules(read_text(path), str(path), lenient=lenient)
 
 
-def parse_rules(text: str, file: str, *, lenient: bool = False, own_ids: bool = False) -> Parsed:
+def parse_rules(
+    text: str, file: str, *, lenient: bool = False, own_ids: bool = False, published: bool = False
+) -> Parsed:
     """The rules in a text.
 
     Args:
@@ -49,6 +51,8 @@ def parse_rules(text: str, file: str, *, lenient: bool = False, own_ids: bool = 
         file: its name, for errors.
         lenient: let unknown keys pass, with a warning each.
         own_ids: every rule has to state its id and hash, as the published packer demands.
+        published: refuse what published compilers refuse by mistake, too: negatives anchored beyond the second term
+            (D5), rules in several YAML documents (D9).
 
     Raises:
         DocumentError: with every problem; each has a ``kind``.
@@ -56,17 +60,18 @@ def parse_rules(text: str, file: str, *, lenient: bool = False, own_ids: bool = 
     rules: list[Rule] = []
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    for document in _read(text, file):
+    for document in _read(text, file, published):
         found = _model(document, lenient, warnings)
         terms = found.terms or {}
         for index, doc in enumerate(found.rules):
             try:
-                rules.append(_rule(document, doc, index, terms, own_ids))
+                rules.append(_rule(document, doc, index, terms, own_ids, published))
             except Wrong as wrong:
                 problems.append(wrong.problem(document))
             except DocumentError as error:
                 problems += error.problems
-    problems += _twice(rules)
+    if own_ids or not published:
+        problems += _twice(rules)
     if problems:
         raise DocumentError(problems)
     return Parsed(tuple(rules), tuple(warnings))
@@ -74,27 +79,51 @@ def parse_rules(text: str, file: str, *, lenient: bool = False, own_ids: bool = 
 
 def written(text: str, file: str, *, lenient: bool = False) -> Iterator[tuple[Document, RulesDoc]]:
     """The documents with rules as they are written, each with the places of its parts; raises DocumentError."""
-    for document in _read(text, file):
+    for document in _read(text, file, published=False):
         yield document, _model(document, lenient, [])
+
+
+def lowered_rules(text: str, file: str) -> list[Node]:
+    """The conditions of a text's rules, without the checks that need all of a rule; raises DocumentError."""
+    roots: list[Node] = []
+    for document in _read(text, file, published=False):
+        found = _model(document, True, [])
+        for index, doc in enumerate(found.rules):
+            try:
+                roots.append(Lowering(found.terms or {}).root(doc.rule, ("rules", index, "rule")))
+            except Wrong as wrong:
+                raise DocumentError([wrong.problem(document)]) from wrong
+    return roots
 
 
 # -- read --------------------------------------------------------------------------------------------------------------
 
 
-def _read(text: str, file: str) -> list[Document]:
+def _read(text: str, file: str, published: bool) -> list[Document]:
     """The documents that hold rules."""
     documents: list[Document] = []
     try:
         for node in composed(text):
             _tidy(node, file)
             found = Document(file, _data(node), node)
-            if not (isinstance(found.data, dict) and "section" in found.data and "rules" not in found.data):
+            if not _is_footer(found, published):
                 documents.append(found)
     except yaml.YAMLError as error:
         raise not_yaml(error, file, "Yaml") from error
     if not documents:
-        raise DocumentError([Problem(file=file, message="holds no rules", kind="RuleNotFound")])
+        raise DocumentError([Problem(file=file, message="holds no rules", kind="RulesNotFound")])
+    if published and len(documents) > 1:
+        holds = all(isinstance(found.data, dict) and "rules" in found.data for found in documents)
+        kind = "RuleNotFound" if holds else "RulesNotFound"
+        raise DocumentError([placed(file, documents[1].node, "a second YAML document", kind=kind)])
     return documents
+
+
+def _is_footer(document: Document, published: bool) -> bool:
+    """Whether a YAML document is a section of its own, such as ``section: version``; published compilers know that one."""
+    if not isinstance(document.data, dict) or "section" not in document.data:
+        return False
+    return str(document.data["section"]) == "version" if published else "rules" not in document.data
 
 
 def _tidy(node: yaml.Node, file: str, path: tuple[str, ...] = ()) -> None:
@@ -153,11 +182,16 @@ def _remove(data: Any, location: Location) -> None:
 # -- one rule ----------------------------------------------------------------------------------------------------------
 
 
-def _rule(document: Document, doc: RuleDoc, index: int, terms: Mapping[str, Any], own_ids: bool) -> Rule:
+def _rule(
+    document: Document, doc: RuleDoc, index: int, terms: Mapping[str, Any], own_ids: bool, published: bool
+) -> Rule:
     at: Location = ("rules", index)
-    _check_ids(doc, (*at, "rule"), own_ids)
+    if "rule" not in doc.model_fields_set:
+        raise Wrong("RuleRootNotFound", "rule is required", at, value=True)
+    if doc.rule.sequence or doc.rule.set:
+        _check_ids(doc, (*at, "rule"), own_ids)
     root = Lowering(terms).root(doc.rule, (*at, "rule"))
-    check(root)
+    check(root, published=published)
     # The id belongs to what is hashed whether it is written out or not.
     stated = doc.metadata
     doc.metadata = stated.model_copy(update={"id": stated.id or generated_id(doc.cre.id)})
@@ -183,17 +217,17 @@ def _rule(document: Document, doc: RuleDoc, index: int, terms: Mapping[str, Any]
 
 
 def _check_ids(doc: RuleDoc, at: Location, own_ids: bool) -> None:
-    if not doc.cre.id:
-        raise Wrong("MissingCreId", "cre.id is required", at, value=True)
-    if not _CRE_ID.fullmatch(doc.cre.id):
-        message = f"cre.id: {str(doc.cre.id)!r} found, expected at least four letters, digits or '-'"
-        raise Wrong("InvalidCreId", message, at, value=True)
     for name, value, kind in (("id", doc.metadata.id, "RuleId"), ("hash", doc.metadata.hash, "RuleHash")):
         if not value and own_ids:
             raise Wrong(f"Missing{kind}", f"metadata.{name} is required", at, value=True)
         if value and not _RULE_ID.fullmatch(value):
             message = f"metadata.{name}: {str(value)!r} found, expected at least twelve letters or digits, no 0"
             raise Wrong(f"Invalid{kind}", message, at, value=True)
+    if not doc.cre.id:
+        raise Wrong("MissingCreId", "cre.id is required", at, value=True)
+    if not _CRE_ID.fullmatch(doc.cre.id):
+        message = f"cre.id: {str(doc.cre.id)!r} found, expected at least four letters, digits or '-'"
+        raise Wrong("InvalidCreId", message, at, value=True)
 
 
 def _twice(rules: list[Rule]) -> list[Problem]:

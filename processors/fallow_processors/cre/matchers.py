@@ -201,21 +201,23 @@ class Set(Matcher[T]):
 class _Ordered(Matcher[T]):
     """What both sequences share: which slots are open, and what is dropped when an earlier one loses its events."""
 
+    _open: int = 0
+    """Number of leading slots that were full after the last event."""
+
     def _append(self, time: int, mask: int, item: T) -> None:
         """Put the event into every full leading slot that it matches, and into the first that is not full."""
         for i in range(min(self._active() + 1, len(self._slots))):
             if mask >> self._slots[i].term & 1:
                 self._queues[i].append((time, item))
+        self._open = self._active()
 
-    def _prune(self, active: int) -> None:
+    def _prune(self) -> None:
         """Drop what precedes the last used event of the slot before; nothing follows a slot that is not full.
 
-        ``active``: how many leading slots were full. With D2 others keep what they have, unless the first slot is empty.
+        With D2 the slots that were not full keep what they have, unless the first is empty.
         """
-        pruned = len(self._slots)
-        if "D2" in self._defects and self._queues[0]:
-            pruned = active
-        for i in range(1, pruned):
+        spared = "D2" in self._defects and self._queues[0]
+        for i in range(1, self._open if spared else len(self._slots)):
             queue = self._queues[i]
             if not self._full(i - 1):
                 queue.clear()
@@ -223,6 +225,7 @@ class _Ordered(Matcher[T]):
             earliest = self._earliest(i)
             while queue and queue[0][0] < earliest:
                 queue.popleft()
+        self._open = self._active()
 
     def _earliest(self, slot: int) -> int:
         """The time of the last used event of the slot before."""
@@ -237,15 +240,14 @@ class Seq(_Ordered[T]):
             return []
         first = self._queues[0]
         if first and first[0][0] < time - self._window and (self._full(0) or "D1" not in self._defects):
-            active = self._active()
             while first and first[0][0] < time - self._window:
                 first.popleft()
-            self._prune(active)
+            self._prune()
         self._append(time, mask, item)
         if not self._complete():
             return []
         hit = self._take()
-        self._prune(len(self._slots))
+        self._prune()
         return [hit]
 
     def _earliest(self, slot: int) -> int:
@@ -266,15 +268,14 @@ class Negated(Matcher[T]):
         """(time, slot, position in the slot) of each event of the complete frame, in the order of anchors."""
         ...
 
-    def _dropped(self, active: int) -> None:
-        """Called after events were dropped or a hit was taken; ``active`` leading slots were full before."""
+    def _dropped(self) -> None:
+        """Called after an event was dropped or a hit was taken."""
 
     def _expire(self, now: int) -> None:
-        active = self._active()
         late = "D10" in self._defects
         if late and now < self._due:
             return
-        if active == len(self._slots):
+        if self._complete():
             self._due = _FOREVER if late else 0
             return
         dropped = False
@@ -286,7 +287,7 @@ class Negated(Matcher[T]):
             while times and times[0] < now - self._right - self._left:
                 times.popleft()
         if dropped:
-            self._dropped(active)
+            self._dropped()
         if late:
             vetoes = (times[0] + self._left + self._right for times in self._vetoes if times)
             self._due = min((*self._dues(), *vetoes), default=_FOREVER)
@@ -322,7 +323,7 @@ class Negated(Matcher[T]):
                 self._drop(frame[verdict])
                 continue
             (self._held_back if verdict == "unknown" else hits).append(self._take())
-            self._dropped(len(self._slots))
+            self._dropped()
         return hits
 
     def decided_at(self, times: Sequence[int]) -> int:
@@ -357,7 +358,7 @@ class Negated(Matcher[T]):
 
     def _drop(self, event: tuple[int, int, int]) -> None:
         del self._queues[event[1]][event[2]]
-        self._dropped(len(self._slots))
+        self._dropped()
 
 
 class NegSet(Negated[T]):
@@ -398,7 +399,7 @@ class NegSet(Negated[T]):
             self.crashed = any(len(self._queues[slot]) < self._slots[slot].need for slot in self._stale)
         return [] if self.crashed else super()._settle()
 
-    def _dropped(self, active: int) -> None:
+    def _dropped(self) -> None:
         self._stale = frozenset()
 
     def _frame(self) -> list[tuple[int, int, int]]:
@@ -435,8 +436,8 @@ class NegSeq(Negated[T], _Ordered[T]):
     def _oldest(self, frame: list[tuple[int, int, int]]) -> tuple[int, int, int]:
         return frame[0]
 
-    def _dropped(self, active: int) -> None:
-        self._prune(active)
+    def _dropped(self) -> None:
+        self._prune()
 
     def _aging(self) -> Sequence[Queue[T]]:
         return self._queues[:1]  # what follows goes with it

@@ -14,6 +14,10 @@ import re2
 class WrongPattern(ValueError):
     """A pattern that cannot be compiled."""
 
+    def __init__(self, message: str, kind: str = "TermCompile") -> None:
+        super().__init__(message)
+        self.kind = kind
+
 
 Test = Callable[[str], bool]
 
@@ -66,10 +70,14 @@ def program(text: str) -> Any:
 def is_json(text: str) -> bool:
     """Whether the whole text is one JSON value."""
     try:
-        json.loads(text)
+        json.loads(text, parse_constant=_no_constant)
     except ValueError:
         return False
     return True
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def jq_outputs(text: str, line: str) -> list[Any]:
@@ -84,6 +92,8 @@ def jq_outputs(text: str, line: str) -> list[Any]:
 
 def compiled(kind: Literal["value", "regex", "jq"], text: str) -> Test:
     """A test of one text; raises WrongPattern."""
+    if not text:
+        raise WrongPattern("an empty term matches nothing", "TermEmpty")
     match kind:
         case "value":
             return lambda line: text in line

@@ -79,6 +79,8 @@ class Node:
     origin: bool
     negate: NegateOptions = NegateOptions()
     at: Location = field(default=(), compare=False)
+    place: Location = field(default=(), compare=False)
+    """Where published compilers say that it stands."""
 
     @property
     def is_log(self) -> bool:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from fallow.units import NANOSECONDS
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _LARGEST = 2**63 - 1
+_NUMBER = re.compile(r"[-+]?(0x[0-9a-f_]+|0o?[0-7_]*|0b[01_]+|[1-9][0-9_]*)", re.IGNORECASE)
+_OCTAL = re.compile(r"[-+]?0[0-7]+")
+_TRUTHS = {"true": True, "yes": True, "on": True, "y": True, "false": False, "no": False, "off": False, "n": False}
 
 
 class Scalar(str):
@@ -42,31 +46,29 @@ def go_duration(text: object) -> int:
     if rest == "0":
         return 0
     parts = list(_DURATION.finditer(rest))
-    total = sum(float(p[1]) * NANOSECONDS[p[2].replace("μ", "µ")] for p in parts)
+    total = sum(Decimal(p[1]) * NANOSECONDS[p[2].replace("μ", "µ")] for p in parts)
     if not parts or "".join(p[0] for p in parts) != rest or total > _LARGEST:
         raise ValueError(f"{found!r} is not a duration; write it like 15s, 1h30m or 250ms (there are no days)")
-    return sign * round(total)
+    return sign * int(total)
 
 
 def _number(value: object) -> object:
-    if isinstance(value, Scalar) and (value.quoted or not re.fullmatch(r"[-+]?\d+", value)):
+    if not isinstance(value, Scalar):
+        return value
+    if value.quoted or not _NUMBER.fullmatch(value):
         raise ValueError(f"{str(value)!r} found, expected a whole number without quotes")
-    return value
+    text = value.replace("_", "")
+    return int(text, 8 if _OCTAL.fullmatch(text) else 0)
 
 
 def _truth(value: object) -> object:
-    if isinstance(value, Scalar) and (value.quoted or value.lower() not in ("true", "false")):
+    if isinstance(value, Scalar) and (value.quoted or value.lower() not in _TRUTHS):
         raise ValueError(f"{str(value)!r} found, expected true or false")
-    return value
+    return _TRUTHS[value.lower()] if isinstance(value, Scalar) else value
 
 
 def _as_mapping(value: object) -> object:
     return {"value": value} if isinstance(value, str) else value
-
-
-def _is_duration(text: str) -> str:
-    go_duration(text)
-    return text
 
 
 Text = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
@@ -75,8 +77,6 @@ Number = Annotated[int, BeforeValidator(_number)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Window = Annotated[str, WithJsonSchema({"type": ["string", "integer"], "examples": ["30s", "1h30m"]})]
 """A duration as it is written, not looked at yet; ``go_duration`` gives its nanoseconds."""
-Duration = Annotated[Window, AfterValidator(_is_duration)]
-"""The same, looked at."""
 
 
 class _Doc(BaseModel):
@@ -135,12 +135,12 @@ class ItemDoc(_Doc):
     sequence: SequenceDoc | None = Field(default=None, description="A node: terms that must come one after the other.")
     promql: PromqlDoc | None = Field(default=None, description="A condition over signals, in PromQL.")
     extract: list[ExtractDoc] | None = Field(default=None, description="Values taken from the text, for correlations.")
-    window: Duration | None = Field(
+    window: Window | None = Field(
         default=None,
         description="Of a negative: how much longer than from the first to the last event it is forbidden. "
         "Of a positive `field: promql`: how long it has to be true.",
     )
-    slide: Duration | None = Field(
+    slide: Window | None = Field(
         default=None,
         description="Of a negative: how much later than its anchor the forbidden interval begins; may be < 0.",
     )
