@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from fallow.document import read_text
 from fallow.errors import DocumentError, WrongStamp
+from fallow.logfile import Records, log_batch
 from fallow.testing.log_cases import entries
 from fallow_processors.cre.document import parse_rules
 from fallow_processors.cre.matchers import Defect, Matcher, Negative, Single, matcher
@@ -140,19 +144,28 @@ class _Rules:
                 wanted.setdefault(index.id(pattern), []).append((i, number))
         return index, wanted
 
-    def play(self, events: Iterable[Event], defects: frozenset[Defect]) -> list[Played]:
-        """What each rule makes of the events."""
+    def _matched(self, events: Sequence[Event]) -> list[list[tuple[int, int]]]:
+        """For each event (rule, term) of each term that it matches."""
         index, wanted = self._index
+        records = Records(
+            np.array([time for time, _ in events], dtype=np.int64), pa.array([text for _, text in events], pa.string())
+        )
+        found: list[list[tuple[int, int]]] = [[] for _ in events]
+        for event, pattern in zip(*index.match(log_batch(records, {})), strict=True):
+            found[event] += wanted[int(pattern)]
+        return found
+
+    def play(self, events: Sequence[Event], defects: frozenset[Defect]) -> list[Played]:
+        """What each rule makes of the events."""
         matchers = [watched.matcher(defects) for watched in self._watched]
         played = [Played(watched.rule) for watched in self._watched]
         holding: set[int] = set()
         clock = 0
-        for event in events:
-            time, text = event
+        for event, found in zip(events, self._matched(events), strict=True):
+            time, _ = event
             masks = dict.fromkeys(holding, 0)
-            for pattern in index.match(text, _no_attribute):
-                for i, number in wanted[pattern]:
-                    masks[i] = masks.get(i, 0) | 1 << number
+            for i, number in found:
+                masks[i] = masks.get(i, 0) | 1 << number
             for i, mask in masks.items():
                 # A matcher that holds nothing does not see every event: its clock may be behind.
                 if time >= clock or isinstance(matchers[i], Single):
@@ -161,8 +174,8 @@ class _Rules:
             clock = max(clock, time)
         for i in holding:
             _add(played[i], matchers[i].eval(_END))
-        for one, found in zip(played, matchers, strict=True):
-            one.crashed = found.crashed
+        for one, made in zip(played, matchers, strict=True):
+            one.crashed = made.crashed
         return played
 
 
@@ -196,10 +209,6 @@ def _pattern(item: Item) -> Pattern:
     """What a term looks for; published engines have no use for its field."""
     assert isinstance(item, Term)
     return Pattern(item.pattern.kind, item.pattern.text)
-
-
-def _no_attribute(name: str) -> None:
-    return None
 
 
 def _add(played: Played, hits: Sequence[Sequence[tuple[int, Event]]]) -> None:
