@@ -49,22 +49,21 @@ class Play:
 @st.composite
 def plays(draw: st.DrawFn, *, late: bool = True) -> Play:
     terms = tuple(draw(st.lists(st.integers(0, 2), min_size=1, max_size=5)))
-    slide, least = st.sampled_from([0, 0, -3, -1, 2]), -2 if late else 0
+    least = -2 if late else 0
     negative = st.builds(
         Forbidden,
         term=st.integers(2, 4),  # 2 may be a positive, too
         window=st.sampled_from([0, 0, 1, 3, 6]),
-        slide=slide,
-        anchor=st.just(0),
+        slide=st.sampled_from([0, 0, -3, -1, 2]),
+        anchor=st.integers(0, len(terms) - 1),
         absolute=st.booleans(),
     )
-    anchored = st.builds(lambda n, a: Forbidden(**{**vars(n), "anchor": a}), negative, st.integers(0, len(terms) - 1))
     step = st.tuples(st.integers(least, 4) | st.just(9), st.none() | st.integers(0, 31))
     return Play(
         ordered=draw(st.booleans()),
         terms=terms,
         window=draw(st.sampled_from([1, 3, 5, 10])),
-        negatives=tuple(draw(st.lists(anchored, max_size=2))),
+        negatives=tuple(draw(st.lists(negative, max_size=2))),
         steps=tuple(draw(st.lists(step, max_size=25))),
     )
 
