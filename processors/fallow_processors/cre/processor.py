@@ -14,6 +14,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,7 +32,9 @@ from fallow_processors.cre.points import Points
 from fallow_processors.cre.records import OWN_EVENTS, Found, Records, resource_keys
 from fallow_processors.cre.rule import Metric, Rule
 from fallow_processors.cre.ruleset import RuleSet
-from fallow_processors.cre.timeline import Timeline
+
+if TYPE_CHECKING:
+    from fallow_processors.cre.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 

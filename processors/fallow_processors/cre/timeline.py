@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fallow.promql import Edge
+from fallow import promql
 from fallow.units import SECOND, moment_text
 from fallow_processors.cre.machine import Condition, Key, Machine
 from fallow_processors.cre.matchers import Variant
@@ -62,7 +62,7 @@ class Timeline:
         section = self._section(rule, condition.node)
         return lambda key: watching(_Teller(condition, section, key))
 
-    def edge(self, machine: Machine, metric: Metric, edge: Edge) -> None:
+    def edge(self, machine: Machine, metric: Metric, edge: promql.Edge) -> None:
         """A condition over signals began or ceased to hold, or cannot be known."""
         node = next(c.node for _, c, _ in machine.metrics if any(item is metric for item in c.node.items))
         section = self._section(machine.rule, node)
