@@ -23,15 +23,16 @@ def blocks(name: str) -> list[str]:
     return found
 
 
-def test_the_rule_of_the_rule_writer_is_a_rule() -> None:
-    body = "\n".join("    " + line for line in blocks("rules.md")[0].splitlines())
+@pytest.mark.parametrize("number", [0, 1], ids=["sequence", "points"])
+def test_the_rules_of_the_rule_writer_are_rules(number: int) -> None:
+    body = "\n".join("    " + line for line in blocks("rules.md")[number].splitlines())
     (rule,) = parse_rules(f"rules:\n  - cre: {{id: CRE-2026-9999}}\n{body}\n", "docs/rules.md").rules
-    assert rule.root.ordered
+    assert (rule.root.ordered, rule.root.is_points) == (number == 0, number == 1)
 
 
 def test_the_sources_of_the_rule_writer_are_configuration() -> None:
 
-    config = CreConfig.model_validate(yaml.safe_load(blocks("rules.md")[1])["processors"]["cre"])
+    config = CreConfig.model_validate(yaml.safe_load(blocks("rules.md")[2])["processors"]["cre"])
     assert config.sources["cre.log.pytorch"] == {"k8s.container.name": ("trainer",)}
 
 
