@@ -97,6 +97,20 @@ def test_a_part_of_a_batch_is_looked_at_alone(
     assert found(index, sliced) == found(index, part)
 
 
+def test_long_texts_and_many_matches() -> None:
+    patterns = [
+        Pattern("value", "needle"),
+        Pattern("regex", "a.*needle$"),
+        *(Pattern("value", "n" * k) for k in range(1, 9)),
+    ]
+    lines = ["x" * 100_000 + "needle", "a" * 5_000 + "needle", "n" * 3_000, *["needle nnnnnnnn"] * 500]
+    expected = found_one_by_one(patterns, lines)
+    assert len(expected) > 4000
+    index = TermIndex(patterns)
+    assert found(index, text_batch(lines)) == expected
+    assert found(index, text_batch(lines[:2])) == [pair for pair in expected if pair[0] < 2]
+
+
 # -- jq ----------------------------------------------------------------------------------------------------------------
 PROGRAMS = [
     '.a == "kiss"',
