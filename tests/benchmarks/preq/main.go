@@ -1,4 +1,4 @@
-// Times preq's engine on a file: main RULES LOG prints {"load_s": …, "run_s": …, "cres": …}.
+// Times preq's engine on a file: main RULES LOG prints {"cpu_s": …, "cres": …}, in processor seconds, without loading the rules.
 //
 // The engine's own entry point for a text in memory is used, since preq's command wants a login before it looks at a file.
 package main
@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prequel-dev/preq/pkg/eval"
@@ -23,14 +24,21 @@ func main() {
 	head := strings.Join(strings.SplitAfterN(string(log), "\n", 11)[:10], "")
 	load, _ := timed(string(rules), head)
 	all, cres := timed(string(rules), string(log))
-	check(json.NewEncoder(os.Stdout).Encode(map[string]any{"load_s": load, "run_s": all - load, "cres": cres}))
+	check(json.NewEncoder(os.Stdout).Encode(map[string]any{"cpu_s": all - load, "cres": cres}))
 }
 
 func timed(rules, log string) (float64, int) {
-	start := time.Now()
+	start := processor()
 	report, _, err := eval.Detect(context.Background(), nil, log, rules)
 	check(err)
-	return time.Since(start).Seconds(), len(report)
+	return (processor() - start).Seconds(), len(report)
+}
+
+// processor is the time that all threads have run.
+func processor() time.Duration {
+	var used syscall.Rusage
+	check(syscall.Getrusage(syscall.RUSAGE_SELF, &used))
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 func check(err error) {
