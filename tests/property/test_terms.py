@@ -65,7 +65,7 @@ words = st.text(LETTERS, max_size=8)
 terms = st.one_of(
     regexes.map(lambda text: Pattern("regex", text)),
     st.lists(regexes, min_size=2, max_size=2).map("|".join).filter(is_re2).map(lambda text: Pattern("regex", text)),
-    words.map(lambda text: Pattern("value", text)),
+    words.filter(bool).map(lambda text: Pattern("value", text)),
 )
 texts = (
     st.none()

@@ -37,7 +37,7 @@ def required(pattern: Pattern) -> Required | None:
     """
     match pattern.kind:
         case "value":
-            return Required(groups=(frozenset({(pattern.text, False)}),), exact=True) if pattern.text else None
+            return Required(groups=(frozenset({(pattern.text, False)}),), exact=True)
         case "regex":
             return _of_regex(pattern.text)
         case "jq":
