@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fallow.logfile import load_sources
 from fallow.replay import load_mapping
 from fallow_processors.cre import CreConfig
 from fallow_processors.cre.document import parse_rules
@@ -34,6 +35,16 @@ def test_the_sources_of_the_rule_writer_are_configuration() -> None:
 
     config = CreConfig.model_validate(yaml.safe_load(blocks("rules.md")[2])["processors"]["cre"])
     assert config.sources["cre.log.pytorch"] == {"k8s.container.name": ("trainer",)}
+
+
+def test_the_sources_document_is_one(tmp_path: Path) -> None:
+    (tmp_path / "sources.yaml").write_text(blocks("detect.md")[0])
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "0.log").touch()
+    (found,) = load_sources(tmp_path / "sources.yaml", 0).found
+    assert (found.type, found.files) == ("cre.log.trainer", (tmp_path / "trainer" / "0.log",))
+    assert found.format is not None
+    assert found.format.read(b"[1970-01-01T00:00:01.500] step") == (1_500_000_000, b"[1970-01-01T00:00:01.500] step")
 
 
 def test_the_playbook_is_a_playbook(tmp_path: Path) -> None:
