@@ -27,11 +27,12 @@ _ENV = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed YAML document: its data, and its nodes for finding the place of any part."""
+    """A parsed YAML document: its data, its nodes for finding the place of any part, and the text they stand in."""
 
     file: str
     data: Any
     node: yaml.Node
+    text: str
 
     def problem(self, location: Location, message: str, *, kind: str = "") -> Problem:
         """A problem at a location such as ``("receivers", "otlp", 0)``, with the line and column it has in the file."""
@@ -100,7 +101,7 @@ def parse(text: str, file: str) -> Document:
         _check_keys_and_fill_env(node, file, problems)
         if problems:
             raise DocumentError(problems)
-        return Document(file, loader.construct_document(node), node)
+        return Document(file, loader.construct_document(node), node, text)
     except yaml.YAMLError as error:
         raise not_yaml(error, file, "yaml") from error
     finally:

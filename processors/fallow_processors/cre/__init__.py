@@ -1,24 +1,14 @@
 """Rules over signals, log records and events: CRE documents, matched as telemetry passes."""
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from fallow.component import Context, Factory
 from fallow.rules import builtin_directory
+from fallow_processors.cre.build import build
 from fallow_processors.cre.config import CreConfig
+from fallow_processors.cre.explain import explain
+from fallow_processors.cre.json_schema import json_schema_text
 from fallow_processors.cre.processor import CreProcessor
 from fallow_processors.cre.ruleset import RuleSet
-
-if TYPE_CHECKING:
-    from fallow_processors.cre.build import build
-    from fallow_processors.cre.explain import explain
-    from fallow_processors.cre.json_schema import json_schema_text
-    from fallow_processors.cre.timeline import Timeline
-
-# Tools for those who write rules, imported on first use: whoever runs rules does not wait for them.
-_HOME = {"Timeline": "timeline", "build": "build", "explain": "explain", "json_schema_text": "json_schema"}
+from fallow_processors.cre.timeline import Timeline
 
 
 def _build(config: CreConfig, context: Context) -> CreProcessor:
@@ -29,9 +19,3 @@ def _build(config: CreConfig, context: Context) -> CreProcessor:
 FACTORY = Factory(type="cre", config=CreConfig, build=_build)
 
 __all__ = ["FACTORY", "CreConfig", "CreProcessor", "RuleSet", "Timeline", "build", "explain", "json_schema_text"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -105,7 +105,7 @@ def _read(text: str, file: str, published: bool) -> list[Document]:
     try:
         for node in composed(text):
             _tidy(node, file)
-            found = Document(file, _data(node), node)
+            found = Document(file, _data(node), node, text)
             if not _is_footer(found, published):
                 documents.append(found)
     except yaml.YAMLError as error:

@@ -112,7 +112,7 @@ class _Block:
         loader = yaml.SafeLoader(text)
         try:
             node = loader.get_single_node() or yaml.MappingNode("tag:yaml.org,2002:map", [])
-            inner = Document(self.document.file, loader.construct_document(node), node)
+            inner = Document(self.document.file, loader.construct_document(node), node, text)
         except yaml.YAMLError as error:
             raise DocumentError([self._placed(p) for p in not_yaml(error, "", KIND).problems]) from error
         finally:
@@ -137,7 +137,6 @@ class _Block:
         return replace(found, line=line, column=max(problem.column, 1) + self._indent(node))
 
     def _indent(self, node: yaml.ScalarNode) -> int:
-        buffer = str(node.start_mark.buffer or "").splitlines()
-        written = buffer[node.start_mark.line + 1 :] if buffer else []
+        written = self.document.text.splitlines()[node.start_mark.line + 1 :]
         pairs = zip(written, self.mitigation.split("\n"), strict=False)
         return next((len(there) - len(here) for there, here in pairs if here.strip()), 0)
