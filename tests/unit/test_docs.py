@@ -13,6 +13,7 @@ from fallow.replay import load_mapping
 from fallow_processors.cre import CreConfig
 from fallow_processors.cre.document import parse_rules
 from fallow_processors.recommender import load_playbook
+from helpers.cre_feed import Feed, ruleset
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,16 +25,26 @@ def blocks(name: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["sequence", "points"])
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["sequence", "nested", "points"])
 def test_the_rules_of_the_rule_writer_are_rules(number: int) -> None:
     body = "\n".join("    " + line for line in blocks("rules.md")[number].splitlines())
     (rule,) = parse_rules(f"rules:\n  - cre: {{id: CRE-2026-9999}}\n{body}\n", "docs/rules.md").rules
-    assert (rule.root.ordered, rule.root.is_points) == (number == 0, number == 1)
+    assert (rule.root.ordered, rule.root.is_points) == (number < 2, number == 2)
+
+
+def test_the_nested_rule_of_the_rule_writer_finds_what_is_said() -> None:
+    (body,) = [block for block in blocks("rules.md") if "NCCL timeout" in block]
+    rules = ruleset(yaml.safe_dump(yaml.safe_load(body)["rule"]))
+    story = [(1, "link down"), (40, "rank3: NCCL timeout"), (50, "rank4: killed"), (60, "rank3: killed")]
+    for lines, found in ((story, 1), (story[:3], 0), ([*story, (20, "link up")], 0), (story[1:], 0)):
+        feed = Feed(rules)
+        said = feed.lines([(second, text, "h1", "", {}) for second, text in sorted(lines)]) + feed.finish()
+        assert [(d.entity["host.name"], len(d.evidence)) for d in said] == [("h1", 3)] * found
 
 
 def test_the_sources_of_the_rule_writer_are_configuration() -> None:
-
-    config = CreConfig.model_validate(yaml.safe_load(blocks("rules.md")[2])["processors"]["cre"])
+    (block,) = [block for block in blocks("rules.md") if block.startswith("processors:")]
+    config = CreConfig.model_validate(yaml.safe_load(block)["processors"]["cre"])
     assert config.sources["cre.log.pytorch"] == {"k8s.container.name": ("trainer",)}
 
 

@@ -27,7 +27,16 @@ class CreConfig(ComponentConfig):
     )
     lateness: DurationNs = Field(
         default=5 * SECOND,
-        description="How far records of different resources may come out of order; within a resource they are in order.",
+        description=(
+            "How far records may come out of order where a rule is about several resources; what is older is counted as late."
+        ),
+    )
+    record_lateness: DurationNs = Field(
+        default=0,
+        description=(
+            "How long rules about one resource wait to put its records in order; 0: they see them as they come, and what "
+            "is too old for them by then is counted as late."
+        ),
     )
     metric_lateness: DurationNs = Field(
         default=0, description="How far samples of one host (node, container, device) may come out of order."
@@ -45,7 +54,20 @@ class CreConfig(ComponentConfig):
     max_partial: int = Field(
         default=100_000,
         gt=0,
-        description="Partial matches held for each condition; beyond this the one that began first is dropped.",
+        description="Tuples of correlated values held for each condition; beyond this the one that began first is dropped.",
+    )
+    max_tuple_events: int = Field(
+        default=10_000,
+        gt=0,
+        description="Events held for each tuple of a condition; beyond this its oldest are dropped.",
+    )
+    max_events: int = Field(
+        default=1_000_000,
+        gt=0,
+        description=(
+            "Events held for each condition, and as many that wait to be put in order; beyond this the tuple that began "
+            "first, or the oldest that waits, is dropped."
+        ),
     )
     lenient: bool = Field(default=False, description="Let unknown keys in rules pass, with a warning each.")
     published_defects: tuple[Defect, ...] = Field(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fallow.model import Evidence
+from fallow.promql import prom_name
+from fallow_processors.cre.order import NEVER
 
 _TEXT_LIMIT = 1000
 
@@ -27,12 +29,18 @@ class Happening:
     properties: Mapping[str, str]
     entity: Mapping[str, str]
     """Attributes of whom it happened to."""
+    resource: tuple[str, ...] | None = None
+    """What tells the resource that it came from; None where it is of none or of several."""
     text: str = ""
     value: float | None = None
     count: int = 1
     ref: int | None = None
     """Of a condition: what its end will be known by."""
     origin: bool = False
+    decided: int = NEVER
+    """From when on it is known, where that is later than its time."""
+    unknown: bool = False
+    """Whether it is not known to have happened: a negative of the condition that saw it could not be answered."""
     parts: tuple[Happening, ...] = ()
 
     def leaves(self) -> Iterator[Happening]:
@@ -55,7 +63,7 @@ class Happening:
         )
 
 
-def joined(parts: tuple[Happening, ...], *, origin: bool) -> Happening:
+def joined(parts: tuple[Happening, ...], *, origin: bool, decided: int, unknown: bool) -> Happening:
     """Several happenings as one, at the time of the last; what the one to blame says of itself counts first."""
     ranked = sorted(parts, key=lambda p: not p.origin)
     properties: dict[str, str] = {}
@@ -70,6 +78,21 @@ def joined(parts: tuple[Happening, ...], *, origin: bool) -> Happening:
         end=max(p.end for p in parts),
         properties=properties,
         entity=ranked[0].entity,
+        resource=last.resource if all(p.resource == last.resource for p in parts) else None,
         origin=origin or any(p.origin for p in parts),
+        decided=max(decided, *(p.decided for p in parts)),
+        unknown=unknown or any(p.unknown for p in parts),
         parts=parts,
     )
+
+
+def correlated(properties: Mapping[str, str], name: str) -> str:
+    """The value that correlations compare under a name; "" where there is none.
+
+    Names are the same where PromQL spells them the same: an extract ``host_name`` and an attribute ``host.name``.
+    """
+    found = properties.get(name)
+    if found:
+        return found
+    spelled = prom_name(name)
+    return next((value for key, value in properties.items() if value and prom_name(key) == spelled), "")

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar, get_args
 
+from fallow_processors.cre.order import FOREVER, NEVER
+
 T = TypeVar("T")
 Queue = deque[tuple[int, T]]
 Hit = tuple[tuple[int, T], ...]
@@ -68,6 +70,8 @@ class Negative:
     absolute: bool = False
     asked: bool = False
     """Its times are not recorded: whoever made the matcher is asked whether it held in the interval."""
+    doubtful: bool = False
+    """That it occurs is not certain: it does not veto, it makes the hit unknown."""
 
     def interval(self, frame: Sequence[int]) -> tuple[int, int]:
         """The closed interval that this negative forbids, for the times of a full frame; (0, 0) for an empty one."""
@@ -114,6 +118,10 @@ class Matcher(ABC, Generic[T]):
         self.crashed = False
         """Whether a published engine would have crashed; from then on nothing is said."""
         self._defects = defects
+        self.shed = 0
+        """Events dropped because of a limit."""
+        self.blind = NEVER
+        """Up to this time negatives may have occurred that are not known any more."""
         self._asked = asked
         self._held_back: list[Hit[T]] = []
         self._slots = tuple(slots)
@@ -147,10 +155,58 @@ class Matcher(ABC, Generic[T]):
         """From when on nothing could veto a hit with these times, in the order of its slots."""
         return max(times)
 
+    def waits(self) -> tuple[int, int] | None:
+        """Of the frame that is complete but undecided: its last event's time, and the time that has to pass."""
+        return None
+
+    def forgets(self) -> int:
+        """After this time nothing of what is held matters any more, unless a frame waits."""
+        newest = max((q[-1][0] for q in self._queues if q), default=NEVER)
+        vetoed = max((v[-1] for v in self._vetoes if v), default=NEVER)
+        return max(newest, vetoed) + self._right + self._left
+
+    def clear(self) -> None:
+        """Forget what is held."""
+        for queue in self._queues:
+            queue.clear()
+        for vetoes in self._vetoes:
+            vetoes.clear()
+
+    @property
+    def clock(self) -> int:
+        """The time that it has come to."""
+        return self._clock
+
+    @property
+    def held(self) -> int:
+        """Events held."""
+        return sum(map(len, self._queues)) + sum(map(len, self._vetoes))
+
+    def drop_oldest(self, upto: int) -> list[Hit[T]]:
+        """Drop the oldest events until no more than ``upto`` are held; the hits that this releases."""
+        while self.held > upto:
+            heads = [q[0][0] if q else FOREVER for q in self._queues]
+            heads += [v[0] if v else FOREVER for v in self._vetoes]
+            oldest = heads.index(min(heads))
+            if oldest < len(self._queues):
+                self._queues[oldest].popleft()
+                self._dropped()
+            else:
+                self.blind = max(self.blind, self._vetoes[oldest - len(self._queues)].popleft())
+            self.shed += 1
+        return self._settle()
+
     @property
     def idle(self) -> bool:
         """Whether nothing is held: a matcher of a partition may then be forgotten."""
         return not any(self._queues) and not any(self._vetoes) and not self.crashed
+
+    def _settle(self) -> list[Hit[T]]:
+        """The hits of frames that are complete and decided."""
+        return []
+
+    def _dropped(self) -> None:
+        """Called after an event was dropped or a hit was taken."""
 
     def _on_time(self, time: int) -> bool:
         if time < self._clock:
@@ -253,6 +309,9 @@ class Seq(_Ordered[T]):
     def _earliest(self, slot: int) -> int:
         return super()._earliest(1 if "D2" in self._defects else slot)
 
+    def _dropped(self) -> None:
+        self._prune()
+
 
 class Negated(Matcher[T]):
     """Frames that wait until no negative can veto them any more."""
@@ -268,8 +327,12 @@ class Negated(Matcher[T]):
         """(time, slot, position in the slot) of each event of the complete frame, in the order of anchors."""
         ...
 
-    def _dropped(self) -> None:
-        """Called after an event was dropped or a hit was taken."""
+    def waits(self) -> tuple[int, int] | None:
+        if self.crashed or not self._complete():
+            return None
+        times = [time for time, _, _ in self._frame()]
+        ends = [end for negative in self._negatives if (end := negative.interval(times)[1]) >= self._clock]
+        return max(times), ends[0]
 
     def _expire(self, now: int) -> None:
         late = "D10" in self._defects
@@ -345,15 +408,16 @@ class Negated(Matcher[T]):
         verdict = "hit"
         for i, (negative, recorded) in enumerate(zip(self._negatives, self._vetoes, strict=True)):
             start, end = negative.interval(times)
-            if any(start <= time <= end for time in recorded):
+            occurred = any(start <= time <= end for time in recorded)
+            if occurred and not negative.doubtful:
                 return negative.anchor
             if end >= self._clock:
                 return "undecided"
-            if negative.asked:
-                held = self._asked(i, start, end)
-                if held:
-                    return negative.anchor
-                verdict = "unknown" if held is None else verdict
+            held = self._asked(i, start, end) if negative.asked else False
+            if held:
+                return negative.anchor
+            if held is None or occurred or (start <= self.blind and not negative.asked):
+                verdict = "unknown"
         return verdict
 
     def _drop(self, event: tuple[int, int, int]) -> None:

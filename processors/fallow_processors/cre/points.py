@@ -211,11 +211,11 @@ class Points:
         return found
 
     # -- events out ----------------------------------------------------------------------------------------------------
-    def release(self, safe: int) -> Iterator[Found]:
-        """What is not newer than ``safe`` and matters; each condition's oldest first."""
+    def release(self, clock: Callable[[Machine], int]) -> Iterator[Found]:
+        """What is not newer than its rule's ``clock`` and matters; each condition's oldest first."""
         for reader in self._readers:
             if reader.waiting:
-                yield from self._released(reader, safe)
+                yield from self._released(reader, clock(reader.machine))
 
     def _released(self, reader: _Reader, safe: int) -> Iterator[Found]:
         rows, mask = _joined(reader.waiting)
@@ -227,7 +227,7 @@ class Points:
         for i in np.lexsort((rows.series, rows.time)).tolist():
             series, time, value = int(rows.series[i]), int(rows.time[i]), float(rows.value[i])
             made = self._happening(reader, series, time, value, int(mask[i]))
-            yield Found(reader.machine, reader.condition, int(mask[i]), made, self._resource(series))
+            yield Found(reader.machine, reader.condition, int(mask[i]), made)
 
     def _matters(self, condition: Condition, series: NDArray[np.int32], mask: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """(n,) False for negatives of tuples for which nothing has begun and nothing begins: they would not be seen."""
@@ -244,7 +244,7 @@ class Points:
         loud = quiet[np.asarray(seen, dtype=np.bool_)]
         return np.asarray(begins | np.isin(series, loud))
 
-    def _key(self, condition: Condition, series: int) -> Key:
+    def _key(self, condition: Condition, series: int) -> Key | None:
         return condition.key(self._series.key(series).labels, self._resource(series))
 
     def _resource(self, series: int) -> Key:
@@ -270,6 +270,7 @@ class Points:
             end=time,
             properties=properties,
             entity=key.labels,
+            resource=self._resource(series),
             text=reader.terms[matched[0]].pattern.text,
             value=value,
             origin=reader.condition.node.origin,

@@ -1,8 +1,9 @@
 """The rule engine: batches in, detections out.
 
 Rules about the records of one resource, and rules that are one condition over signals, speak as soon as they can. All
-others see what comes from several sources in order of time: it is held until time is safe, that is, until every host
-that is heard of has passed it (signals), or until ``lateness`` after it (records).
+others see what comes from several sources in order of time: it is held until time is safe, that is, until ``lateness``
+after it (records) and until every host that is heard of has passed it (signals). What is older than that is late: it is
+counted and left out.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from fallow.component import Context
 from fallow.model import Detection, DetectionState
 from fallow.series import SeriesKey, SeriesTable
 from fallow_processors.cre.config import CreConfig
-from fallow_processors.cre.happening import Happening
-from fallow_processors.cre.machine import Condition, Key, Machine, Match
+from fallow_processors.cre.happening import Happening, correlated
+from fallow_processors.cre.machine import LATE, Condition, Event, Key, Limits, Machine, Match
 from fallow_processors.cre.no_signals import NoSignals
 from fallow_processors.cre.order import FOREVER, NEVER, InOrder, Newest
 from fallow_processors.cre.points import Points
 from fallow_processors.cre.records import OWN_EVENTS, Found, Records, resource_keys
-from fallow_processors.cre.rule import Metric, Rule
+from fallow_processors.cre.rule import Metric
 from fallow_processors.cre.ruleset import RuleSet
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ EVENT_LABELS = (*semconv.IDENTITY, semconv.JOB_NAME, semconv.USER_NAME)
 """Attributes of an event that conditions over ``fallow_event`` may name: those that tell whose event it is."""
 
 _Reader = tuple[Machine, Metric, Condition, int]
-_Waiting = tuple[Machine, Condition, int, Happening, Key]
+_Local = tuple[Machine, Event]
+_FIRST = (0, (), False)
+LATE_SIGNAL = "late signal"
 
 
 class CreProcessor:
@@ -56,7 +59,11 @@ class CreProcessor:
         self._series = context.series
         self._lateness = config.lateness
         defects = frozenset(config.published_defects)
-        self._machines = [Machine(rule, config.max_partial, self._holds, defects) for rule in ruleset.rules]
+        self._record_lateness = config.record_lateness
+        self._unused: Counter[str] = Counter()
+        """What could not be used, by reason."""
+        self._limits = Limits(tuples=config.max_partial, tuple_events=config.max_tuple_events, events=config.max_events)
+        self._machines = [Machine(rule, self._limits, self._holds, self._unused, defects) for rule in ruleset.rules]
         self._questions: dict[tuple[str, int, int], int] = {}
         self._readers: list[list[_Reader]] = []
         for machine in self._machines:
@@ -67,16 +74,20 @@ class CreProcessor:
         self._engine = _engine(context.series, self._questions, config) if asked else NoSignals()
         self._records = Records(self._machines, config.sources, kernels=kernels)
         self.load_kernels = self._records.load_kernels
-        self._local = [m for m in self._machines if m.is_local]
-        self._waiting_mixed: InOrder[_Waiting] = InOrder()
-        self._waiting_logs: InOrder[_Waiting] = InOrder()
+        self._about_points = [m for m in self._machines if any(c.node.is_points for c in m.logs)]
+        self._busy: dict[Machine, None] = {}
+        """Rules in which something waits for time to pass; the others are not visited."""
+        self._unordered: dict[Key, InOrder[_Local]] = {}
+        """Records for rules about one resource that wait to be put in order, by resource."""
         self._newest = Newest()
         self._ticked = NEVER
+        self._safe_logs = NEVER
+        self._safe_signals = NEVER
+        self._safe_both = NEVER
         self._open: dict[tuple[int, int], Detection] = {}
         self._ended: OrderedDict[tuple[int, int], int] = OrderedDict()
         self._max_partial = config.max_partial
         self._timeline: Timeline | None = None
-        self._watched = [m for m in self._machines if not m.is_metric]
         self._told: Counter[str] = Counter()
         self._detections = context.meter.create_counter(
             "fallow_processor_detections", unit="{detection}", description="Detections, by rule and state."
@@ -118,8 +129,11 @@ class CreProcessor:
             if events is not None:
                 self._engine.append(events)
             keys = resource_keys(batch.logs)
+            clocks: list[int] | None = None
             for record in self._records.find(batch.logs, keys):
-                found += self._record(record)
+                if clocks is None:
+                    clocks = _clocks(batch.logs, [self._newest.of(key) for key in keys])
+                found += self._record(record, clocks[record.index])
             found += self._passed(batch.logs, keys)
         if batch.metrics is not None:
             self._engine.append(batch.metrics)
@@ -149,29 +163,64 @@ class CreProcessor:
                 times.append(int(logs.time[i]))
         return MetricBatch.of(series, times, [1.0] * len(series)) if series else None
 
-    def _record(self, record: Found) -> list[Detection]:
-        machine, happening = record.machine, record.happening
+    def _record(self, record: Found, clock: int) -> list[Detection]:
+        """``clock``: the time that the record's resource has come to."""
+        machine, time = record.machine, record.happening.time
+        resource = record.happening.resource or ()
+        event = Event(record.mask, record.happening)
         if machine.is_local:
-            matches = record.condition.offer(happening.time, record.mask, happening, record.resource)
-            return self._detected(machine, matches)
-        self._hold(record)
+            return self._local_record(machine, time, resource, event, clock - self._record_lateness)
+        self._hold(record, self._clock(machine))
         return []
 
-    def _hold(self, found: Found) -> None:
-        """Let a record or a point wait until time is safe."""
-        waiting = self._waiting_mixed if found.machine.is_mixed else self._waiting_logs
-        item = (found.machine, found.condition, found.mask, found.happening, found.resource)
-        waiting.add(found.happening.time, json.dumps(("record", *found.resource)), item)
+    def _hold(self, found: Found, released: int) -> None:
+        """Let a record or a point wait until time is safe, unless that has been ``released``."""
+        if found.happening.time <= released:
+            self._unused[LATE if found.index >= 0 else LATE_SIGNAL] += 1
+            return
+        rank = (0, found.happening.resource or (), False)
+        found.condition.receive(found.happening.time, rank, Event(found.mask, found.happening))
+        self._busy[found.machine] = None
+
+    def _local_record(self, machine: Machine, time: int, resource: Key, event: Event, clock: int) -> list[Detection]:
+        """What comes too late to be put in order is for the matcher to take or to refuse."""
+        if not self._record_lateness:
+            return self._offered(machine, time, event, clock)
+        waiting = self._unordered.setdefault(resource, InOrder())
+        found = self._in_order_until(waiting, clock)
+        if time < clock:
+            return found + self._offered(machine, time, event, clock)
+        waiting.add(time, _FIRST, (machine, event))
+        if len(waiting) > self._limits.events:
+            oldest, (machine, event) = waiting.pop()
+            found += self._offered(machine, oldest, event, oldest)
+        return found
+
+    def _in_order_until(self, waiting: InOrder[_Local], clock: int) -> list[Detection]:
+        found: list[Detection] = []
+        for time, (machine, event) in waiting.release(clock):
+            found += self._offered(machine, time, event, time)
+        return found
+
+    def _offered(self, machine: Machine, time: int, event: Event, clock: int) -> list[Detection]:
+        found = self._detected(machine, machine.root.offer(time, event, clock))
+        if not machine.is_quiet:
+            self._busy[machine] = None
+        return found
 
     def _passed(self, logs: LogBatch, keys: Sequence[Key]) -> list[Detection]:
         """Time goes on in each resource, whatever its records say."""
         found: list[Detection] = []
         newest = np.full(len(keys), NEVER, dtype=np.int64)
         np.maximum.at(newest, logs.source, logs.time)
+        clocks: dict[Key, int] = {}
         for key, time in zip(keys, newest.tolist(), strict=True):
             self._newest.see(key, time)
-            for machine in self._local:
-                found += self._detected(machine, machine.root.advance(time, key))
+            clocks[key] = clock = self._newest.of(key) - self._record_lateness
+            if key in self._unordered:
+                found += self._in_order_until(self._unordered[key], clock)
+        for machine in [m for m in self._busy if m.is_local]:
+            found += self._detected(machine, machine.root.advance_each(clocks))
         return found
 
     # -- signals -------------------------------------------------------------------------------------------------------
@@ -197,15 +246,21 @@ class CreProcessor:
                 elif machine.is_metric:
                     found.append(self._of_edge(machine, metric, edge))
                 elif edge.state == "began":
-                    item = _happening(metric, edge)
-                    rank = json.dumps(("signal", number, sorted(edge.labels.items())))
-                    self._waiting_mixed.add(edge.time, rank, (machine, condition, 1 << number, item, ()))
+                    self._began(machine, condition, number, _happening(metric, edge))
         return found
+
+    def _began(self, machine: Machine, condition: Condition, number: int, item: Happening) -> None:
+        if item.time <= self._clock(machine):
+            self._unused[LATE_SIGNAL] += 1
+            return
+        whose = tuple(text for label in sorted(item.properties.items()) for text in label)
+        condition.receive(item.time, (number, whose, False), Event(1 << number, item))
+        self._busy[machine] = None
 
     def _of_edge(self, machine: Machine, metric: Metric, edge: promql.Edge) -> Detection:
         item = _happening(metric, edge)
         state: DetectionState = "unknown" if edge.state == "unknown" else "fired"
-        found = _detection(machine.rule, item, tuple(sorted(edge.labels.items())), edge.time, state)
+        found = _detection(machine, item, tuple(sorted(edge.labels.items())), edge.time, state)
         if state == "fired":
             self._open[id(machine), edge.ref] = found
         return self._counted(found)
@@ -238,32 +293,47 @@ class CreProcessor:
     # -- time ----------------------------------------------------------------------------------------------------------
     def _advance(self, *, final: bool = False) -> list[Detection]:
         """Let rules over several sources see what is safe, and let hits go that waited for time to pass."""
-        reached = max(self._newest.reached(), self._ticked)
-        logs = reached - self._lateness if reached > NEVER else NEVER
-        mixed = self._engine.settled if self._engine.settled > NEVER else logs
-        if final:
-            logs = mixed = FOREVER
-        for point in self._points.release(mixed):
-            self._hold(point)
+        released = {machine: self._clock(machine) for machine in self._about_points}
+        self._reach(final=final)
+        for point in self._points.release(self._clock):
+            self._hold(point, released[point.machine])
+        local = FOREVER if final else self._ticked - self._lateness - 1
         found: list[Detection] = []
-        for waiting, safe in ((self._waiting_logs, logs), (self._waiting_mixed, mixed)):
-            for time, (machine, condition, mask, item, resource) in waiting.release(safe):
-                found += self._detected(machine, condition.offer(time, mask, item, resource))
-        for machine in self._watched:
-            if machine.is_local:
-                clock = FOREVER if final else self._ticked - self._lateness
-            else:
-                clock = mixed if machine.is_mixed else logs
-            if clock > 0:
-                found += self._detected(machine, machine.advance(clock))
+        for key in list(self._unordered):
+            found += self._in_order_until(self._unordered[key], local)
+            if not len(self._unordered[key]):
+                del self._unordered[key]
+        for machine in list(self._busy):
+            clock = local if machine.is_local else self._clock(machine)
+            found += self._detected(machine, machine.advance(clock))
+            if machine.is_quiet:
+                del self._busy[machine]
         return found
+
+    def _reach(self, *, final: bool) -> None:
+        """How far time is safe: records may still come that are ``lateness`` older than the newest, but no older ones."""
+        if final:
+            self._safe_logs = self._safe_signals = self._safe_both = FOREVER
+            return
+        settled, reached = self._engine.settled, max(self._newest.reached(), self._ticked)
+        if reached > NEVER:
+            self._safe_logs = max(self._safe_logs, reached - self._lateness - 1)
+        both = min(settled, max(settled, reached) - self._lateness - 1) if settled > NEVER else self._safe_logs
+        self._safe_signals = max(self._safe_signals, settled if settled > NEVER else self._safe_logs)
+        self._safe_both = max(self._safe_both, both)
+
+    def _clock(self, machine: Machine) -> int:
+        """The time up to which a rule over several sources has seen everything."""
+        if not machine.has_signals:
+            return self._safe_logs
+        return self._safe_both if machine.has_records else self._safe_signals
 
     # -- what goes out -------------------------------------------------------------------------------------------------
     def _detected(self, machine: Machine, matches: Iterable[Match]) -> list[Detection]:
         found: list[Detection] = []
         for match in matches:
             state: DetectionState = "unknown" if match.unknown else "fired"
-            made = _detection(machine.rule, match.happening, match.key, match.decided, state)
+            made = _detection(machine, match.happening, match.key, match.decided, state)
             found.append(self._counted(made))
             refs = [leaf.ref for leaf in match.happening.leaves() if leaf.ref is not None and leaf.origin]
             for ref in refs if state == "fired" else ():
@@ -280,14 +350,8 @@ class CreProcessor:
 
     def _lost(self) -> Counter[str]:
         """What could not be used since the last call, by reason; the first of each is said once."""
-        conditions = [c for m in self._watched for c in m.conditions]
-        totals = Counter(
-            {
-                "late sample": self._engine.late,
-                "series beyond max_series": self._engine.refused,
-                "late record": sum(c.late for c in conditions),
-                "partial match beyond max_partial": sum(c.forgotten for c in conditions),
-            }
+        totals = self._unused + Counter(
+            {"late sample": self._engine.late, "series beyond max_series": self._engine.refused}
         )
         lost = totals - self._told
         for reason in lost.keys() - self._told.keys():
@@ -333,12 +397,26 @@ def _first_signal(expr: str) -> str:
     return found[min(found)] if found else ""
 
 
+def _clocks(logs: LogBatch, before: Sequence[int]) -> list[int]:
+    """For each record the newest time of its resource so far; ``before``: those before the batch."""
+    if len(before) == 1:
+        return list(np.maximum.accumulate(np.maximum(logs.time, before[0])).tolist())
+    clocks = logs.time.copy()
+    order = np.argsort(logs.source, kind="stable")
+    for source, rows in enumerate(np.split(order, np.cumsum(np.bincount(logs.source, minlength=len(before)))[:-1])):
+        clocks[rows] = np.maximum.accumulate(np.maximum(clocks[rows], before[source]))
+    return list(clocks.tolist())
+
+
 def _detection(
-    rule: Rule, item: Happening, key: Key | tuple[tuple[str, str], ...], time: int, state: DetectionState
+    machine: Machine, item: Happening, key: Key | tuple[tuple[str, str], ...], time: int, state: DetectionState
 ) -> Detection:
+    rule = machine.rule
     entity = dict(item.entity)
-    names = rule.root.correlations
-    entity |= {name: item.properties[name] for name in names if item.properties.get(name)}
+    for name in rule.root.correlations:
+        value = correlated(item.properties, name)
+        if value and correlated(entity, name) != value:
+            entity[name] = value
     identity = json.dumps([rule.hash, key, item.start, time])
     return Detection(
         id=hashlib.sha256(identity.encode()).hexdigest()[:24],

@@ -32,7 +32,8 @@ class Found:
     condition: Condition
     mask: int
     happening: Happening
-    resource: Key
+    index: int = -1
+    """Which record of the batch; -1 for what is none."""
 
 
 def resource_keys(logs: LogBatch) -> list[Key]:
@@ -60,7 +61,7 @@ class Records:
             self._wanted.setdefault(self._index.id(item.pattern), []).append(entry)
 
     def find(self, logs: LogBatch, keys: Sequence[Key]) -> Iterator[Found]:
-        """The records that conditions are about, in order of time, equal times in the order of the batch.
+        """The records that conditions are about, in the order of the batch.
 
         ``keys``: those of the batch's resources.
         """
@@ -68,11 +69,9 @@ class Records:
             return
         records, patterns = self._index.match(logs)
         which, first = np.unique(records, return_index=True)
-        matched = np.split(patterns, first[1:])
-        for at in np.argsort(logs.time[which], kind="stable").tolist():
-            i = int(which[at])
+        for i, matched in zip(which.tolist(), np.split(patterns, first[1:]), strict=False):
             if logs.event_name[i] not in OWN_EVENTS:
-                yield from self._of(logs, i, matched[at].tolist(), keys[int(logs.source[i])])
+                yield from self._of(logs, i, matched.tolist(), keys[int(logs.source[i])])
 
     def _of(self, logs: LogBatch, i: int, matched: Sequence[int], resource: Key) -> Iterator[Found]:
         text: str = logs.body[i].as_py() or ""
@@ -96,10 +95,11 @@ class Records:
                 end=time,
                 properties=everything | extracted(taken, text),
                 entity=entity,
+                resource=resource,
                 text=text,
                 origin=condition.node.origin,
             )
-            yield Found(machine, condition, mask, happening, resource)
+            yield Found(machine, condition, mask, happening, i)
 
 
 def is_of(sources: Sources, source: str, attributes: Mapping[str, str]) -> bool:
