@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import re2
 
@@ -118,8 +119,8 @@ def _is(term: Term, text: str) -> bool:
 
 
 def _taken(extract: Extract, text: str) -> str | None:
-    found = re2.search(extract.text, text)
-    return found.group(1) if found else None
+    found: Any = re2.search(extract.text, text)
+    return str(found.group(1)) if found else None
 
 
 def _tuple(node: Node, names: Key, event: Seen) -> Key | None:

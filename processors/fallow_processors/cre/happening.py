@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from fallow import promql
 from fallow.model import Evidence
-from fallow.promql import prom_name
 from fallow_processors.cre.order import NEVER
 
 _TEXT_LIMIT = 1000
@@ -94,5 +94,5 @@ def correlated(properties: Mapping[str, str], name: str) -> str:
     found = properties.get(name)
     if found:
         return found
-    spelled = prom_name(name)
-    return next((value for key, value in properties.items() if value and prom_name(key) == spelled), "")
+    spelled = promql.prom_name(name)
+    return next((value for key, value in properties.items() if value and promql.prom_name(key) == spelled), "")

@@ -153,6 +153,8 @@ class Condition:
     def offer(self, time: int, event: Event, clock: int) -> list[Match]:
         """What follows from an event, once time has come to ``clock``: what time alone decides is decided first."""
         item = event.happening
+        if not self._positives:  # published compilers accept a machine of negatives alone: nothing can make a hit
+            return []
         key = self.key(item.properties, item.resource)
         if key is None:
             self._lost[UNCORRELATED] += 1
@@ -235,7 +237,8 @@ class Condition:
             term=self.number(item) if doubtful is None else doubtful,
             window=item.negate.window,
             slide=item.negate.slide,
-            anchor=item.negate.anchor,
+            # published compilers accept an anchor of 1 at a machine of one positive
+            anchor=max(0, min(item.negate.anchor, len(self._positives) - 1)),
             absolute=item.negate.absolute,
             asked=isinstance(item, Metric),
             doubtful=doubtful is not None,

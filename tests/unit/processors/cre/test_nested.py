@@ -85,6 +85,20 @@ def test_timelines(case: Case) -> None:
     assert [(d.start // SECOND, d.end // SECOND, d.time // SECOND) for d in found] == case.found
 
 
+def test_an_anchor_beyond_the_only_item_is_the_item() -> None:
+    rule = f"set:\n  match: [{{{node('a', origin=True)}}}]\n  negate: [{{anchor: 1, window: 2s, {node('x')}}}]"
+    for said, found in (("a-x", 0), ("a--x", 1)):
+        feed = Feed(ruleset(rule))
+        for second, text in enumerate(said):
+            feed.log(second, text)
+        assert len(feed.finish()) == found
+
+
+def test_negatives_alone_find_nothing() -> None:
+    feed = Feed(ruleset(f"set:\n  match: []\n  negate: [{{{node('a', origin=True)}}}]"))
+    assert feed.log(1, "a") + feed.finish() == []
+
+
 def test_an_outer_hit_is_released_by_a_tick() -> None:
     feed = Feed(ruleset(WAITS), lateness="2s")
     assert feed.log(10, "a") + feed.log(14, "b") == []
