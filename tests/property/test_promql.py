@@ -218,6 +218,11 @@ def _over(fn: str, samples: list[tuple[int, float]], end: int, span: int) -> flo
                 ranked = sorted(values, key=lambda v: (not math.isnan(v), v))
                 low = (len(ranked) - 1) // 2
                 return float(ranked[low] + ranked[len(ranked) // 2]) / 2 if len(ranked) % 2 == 0 else float(ranked[low])
+            case _ if fn.startswith("quantile "):
+                rank = float(fn.split()[1]) * (len(values) - 1)
+                ranked = sorted(values, key=lambda v: (not math.isnan(v), v))
+                low, high = ranked[int(rank)], ranked[min(int(rank) + 1, len(values) - 1)]
+                return float(low * (1 - rank % 1) + high * (rank % 1))
             case "irate":
                 (t1, a), (t2, b) = samples[-2:]
                 return (b if b < a else b - a) / ((t2 - t1) / 1e9)
@@ -340,8 +345,9 @@ def summed(vector: Vector, by: int | None) -> Vector:
     }
 
 
-# text of the expression, the same in plain Python, names of the result's labels
-CASES: tuple[tuple[str, Callable[[Oracle], Vector], tuple[str, ...]], ...] = (
+Case = tuple[str, Callable[[Oracle], Vector], tuple[str, ...]]
+"""Text of the expression, the same in plain Python, names of the result's labels."""
+CASES: tuple[Case, ...] = (
     ("a_u == 0", lambda o: compare(o.instant("a.u"), "==", 0), ("host.name", "hw.id")),
     (
         "max_over_time(a_u[30s]) < 0.6 and a_m > 0.4",
@@ -456,9 +462,9 @@ CASES: tuple[tuple[str, Callable[[Oracle], Vector], tuple[str, ...]], ...] = (
 )
 
 
-def expected(samples: Sequence[Sample], index: int, condition: Condition) -> list[tuple[object, ...]]:
+def expected(samples: Sequence[Sample], case: Case, condition: Condition) -> list[tuple[object, ...]]:
     """The edges of one condition, from its definition."""
-    _, evaluate, names = CASES[index]
+    _, evaluate, names = case
     step = condition.interval_ns
     end = -(-max(s.time for s in samples) // step) * step
     states: dict[tuple[str, ...], dict[str, object]] = {}
@@ -588,7 +594,31 @@ def test_engine_is_its_definition(index: int, seed: int, length: int, hold: int,
     condition = Condition(expr=CASES[index][0], for_ns=hold * SECOND, interval_ns=interval * SECOND)
     edges, engine = run(samples, [condition], [])
     assert engine.late == 0
-    assert_same(told(edges), expected(samples, index, condition))
+    assert_same(told(edges), expected(samples, CASES[index], condition))
+
+
+@SETTINGS
+@given(
+    seed=SEEDS,
+    length=LENGTHS,
+    q=st.sampled_from((0.0, 0.1, 0.5, 0.9, 0.99, 1.0)),
+    op=st.sampled_from(("<", "<=", ">", ">=")),
+    number=st.sampled_from((0.0, 0.25, 0.5, 0.75, 1.0)),
+)
+def test_a_long_quantile_is_on_its_side(seed: int, length: int, q: float, op: str, number: float) -> None:
+    """A window of more than two minutes decides by counts: the same edges, with another value on the same side."""
+    samples = stream(seed, length)
+    case: Case = (
+        f"quantile_over_time({q}, a_m[150s]) {op} {number}",
+        lambda o: compare(o.window(f"quantile {q}", "a.m", 150), op, number),
+        ("host.name", "hw.id"),
+    )
+    condition = Condition(expr=case[0])
+    edges, engine = run(samples, [condition], [])
+    assert engine.describe(0)[0].form == "threshold"
+    found = [e[:-1] for e in told(edges)]
+    assert sorted(found, key=repr) == sorted((e[:-1] for e in expected(samples, case, condition)), key=repr)
+    assert all(COMPARE[op](e.value, number) for e in edges if e.state != "unknown")
 
 
 @SETTINGS

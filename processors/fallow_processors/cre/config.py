@@ -51,6 +51,14 @@ class CreConfig(ComponentConfig):
         default=300 * SECOND, description="How old the newest sample may be where a rule asks for the value now."
     )
     max_series: int = Field(default=2_000_000, gt=0, description="Series held; beyond this the newest are refused.")
+    shards: int = Field(
+        default=1,
+        gt=0,
+        description=(
+            "Threads that evaluate conditions over signals. Each has some of the hosts; conditions that group or match "
+            "across hosts stay together."
+        ),
+    )
     max_partial: int = Field(
         default=100_000,
         gt=0,

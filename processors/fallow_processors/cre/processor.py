@@ -12,9 +12,9 @@ import hashlib
 import json
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -360,9 +360,14 @@ class CreProcessor:
         return lost
 
 
-def _engine(series: SeriesTable, questions: Iterable[tuple[str, int, int]], config: CreConfig) -> promql.Engine:
+def _engine(
+    series: SeriesTable, questions: Iterable[tuple[str, int, int]], config: CreConfig
+) -> promql.Engine | promql.Shards:
     promql.compile_kernels()
-    return promql.Engine(
+    made: Callable[..., promql.Engine | promql.Shards] = promql.Engine
+    if config.shards > 1:
+        made = partial(promql.Shards, shards=config.shards)
+    return made(
         series,
         [promql.Condition(expr=e, for_ns=f, interval_ns=i) for e, f, i in questions],
         lateness_ns=config.metric_lateness,

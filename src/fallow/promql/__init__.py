@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fallow.promql.errors import EvaluationError, PromqlError, UnsupportedError
     from fallow.promql.forms import WindowForm
     from fallow.promql.selectors import prom_name
+    from fallow.promql.shards import Shards
 
 # Imported on first use: rules that ask for no signals do not wait for the compiler of the kernels.
 _HOME = {
@@ -20,6 +21,7 @@ _HOME = {
     "EvaluationError": "errors",
     "PromqlError": "errors",
     "UnsupportedError": "errors",
+    "Shards": "shards",
     "WindowForm": "forms",
     "check": "engine",
     "compile_kernels": "engine",
@@ -34,6 +36,7 @@ __all__ = [
     "Engine",
     "EvaluationError",
     "PromqlError",
+    "Shards",
     "UnsupportedError",
     "WindowForm",
     "check",

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -27,10 +29,13 @@ from fallow.promql._operators import (
 )
 from fallow.promql._values import feed, instant, subrange, window
 from fallow.promql.ops import PRESENT, UNKNOWN, WARMING
-from fallow.promql.state import BEGAN, ENDED, KNOWN_AGAIN, SAID_UNKNOWN, UNKNOWN_FROM, Units
-from fallow.series._borrowed import borrowed
-from fallow.series._kernels import append_sample, merge_sample
-from fallow.series.layout import FAR, LAST_T, NONE, STALE, Float64Array, Int64Array, Records
+from fallow.promql.state import BEGAN, ENDED, KNOWN_AGAIN, SAID_UNKNOWN, UNKNOWN_FROM, Queues, Units
+from fallow.series._kernels import append_sample, expect_panes, expect_row, merge_sample, part
+from fallow.series._memory import borrowed, prefetch
+from fallow.series.layout import FAR, LAST_T, NONE, OF_STORE, STALE, Float64Array, Int64Array, Records
+
+SOON = 6
+"""Samples ahead of the one that is taken whose state is fetched."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -50,7 +55,9 @@ def take_sample(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _say(kind: int, i: int, t: int, slots: Records, results: Records, facts: Int64Array, values: Float64Array) -> None:
+def _say(
+    kind: np.int64, i: int, t: int, slots: Records, results: Records, facts: Int64Array, values: Float64Array
+) -> None:
     """Write a record; facts[0, 0] counts them, the caller has made room."""
     r = slots[i].b
     n = facts[0, 0] + 1
@@ -65,7 +72,7 @@ def _say(kind: int, i: int, t: int, slots: Records, results: Records, facts: Int
     values[n] = results[r].value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def _see(i: int, t: int, slots: Records, results: Records) -> None:
     """Take the evidence of a result that is true (or would be)."""
     a, r = slots[i].a, slots[i].b
@@ -74,7 +81,7 @@ def _see(i: int, t: int, slots: Records, results: Records) -> None:
     results[r].value = slots[a].value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def _is_true(
     i: int, t: int, slots: Records, nodes: Records, results: Records, facts: Int64Array, values: Float64Array
 ) -> int:
@@ -94,7 +101,7 @@ def _is_true(
             return ready
         results[r].state = 2
         results[r].began = t
-        _say(BEGAN, i, t, slots, results, facts, values)
+        _say(np.int64(BEGAN), i, t, slots, results, facts, values)
     return FAR
 
 
@@ -104,7 +111,7 @@ def _is_unknown(
 ) -> int:
     a, r, node = slots[i].a, slots[i].b, slots[i].node
     if results[r].unknown == 0:
-        _say(UNKNOWN_FROM, i, t, slots, results, facts, values)
+        _say(np.int64(UNKNOWN_FROM), i, t, slots, results, facts, values)
         results[r].unknown = 1
     if results[r].state == 1 and results[r].frozen == NONE:
         results[r].frozen = t
@@ -123,7 +130,7 @@ def _is_unknown(
     if t < ready:
         return ready
     results[r].unknown = 3
-    _say(SAID_UNKNOWN, i, t, slots, results, facts, values)
+    _say(np.int64(SAID_UNKNOWN), i, t, slots, results, facts, values)
     n = facts[0, 0]
     facts[n, 3] = slots[a].first if slots[a].count > 0 else t
     facts[n, 4] = slots[a].last if slots[a].count > 0 else t
@@ -133,7 +140,7 @@ def _is_unknown(
     return FAR
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def _root(
     i: int, t: int, slots: Records, nodes: Records, results: Records, facts: Int64Array, values: Float64Array
 ) -> int:
@@ -144,11 +151,11 @@ def _root(
         return _is_unknown(i, t, slots, nodes, results, facts, values)
     if results[r].unknown != 0:
         results[r].unknown = 0
-        _say(KNOWN_AGAIN, i, t, slots, results, facts, values)
+        _say(np.int64(KNOWN_AGAIN), i, t, slots, results, facts, values)
     if flags & PRESENT:
         return _is_true(i, t, slots, nodes, results, facts, values)
     if results[r].state == 2:
-        _say(ENDED, i, t, slots, results, facts, values)
+        _say(np.int64(ENDED), i, t, slots, results, facts, values)
     results[r].state = 0
     results[r].frozen = NONE
     return FAR
@@ -188,16 +195,20 @@ def _play(
     rows: Records,
     stores: Records,
     setting: Records,
+    summary: Float64Array,
     facts: Int64Array,
     values: Float64Array,
 ) -> int:
     """Evaluate the tape at instant t; returns the earliest time after t at which anything may differ by itself."""
     following = FAR
+    summary.view(np.int64)[OF_STORE] = NONE  # samples have come since
     for k in range(start, stop):
         i = tape[k]
+        if k + 2 * SOON < stop:
+            prefetch(slots, tape[k + 2 * SOON])
         op = nodes[slots[i].node].op
         if op == ops.RANGE:
-            following = min(following, window(i, t, slots, nodes, ints, floats, rows, stores, setting))
+            following = min(following, window(i, t, slots, nodes, ints, floats, rows, stores, setting, summary))
         elif op == ops.INSTANT:
             following = min(following, instant(i, t, slots, nodes, ints, floats, rows, setting))
         elif op == ops.WITH_NUMBER:
@@ -238,10 +249,11 @@ def _room(facts: Int64Array, values: Float64Array, more: int) -> tuple[Int64Arra
     need = facts[0, 0] + 1 + more
     if need <= len(values):
         return facts, values
-    wide = np.zeros((2 * need, facts.shape[1]), dtype=np.int64)
-    wide[: len(facts)] = facts
-    more_values = np.zeros(2 * need, dtype=np.float64)
-    more_values[: len(values)] = values
+    count = facts[0, 0] + 1
+    wide = np.empty((2 * need, facts.shape[1]), dtype=np.int64)
+    wide[:count] = facts[:count]
+    more_values = np.empty(2 * need, dtype=np.float64)
+    more_values[:count] = values[:count]
     return wide, more_values
 
 
@@ -255,25 +267,167 @@ def _grid(t: int, interval: int) -> int:
 def last_instant(u: int, final: bool, units: Units, intervals: Int64Array) -> int:
     """The newest instant of any class that the unit may be evaluated at."""
     newest = NONE
-    if units.limit[u] == NONE:
+    limit = units.limit[u]
+    if limit == NONE:
         return newest
+    interval = 0
     for k in range(len(intervals)):
-        if units.tape_stop[u, k] > units.tape_start[u, k]:
+        if units.tape_stop[u, k] > units.tape_start[u, k] and intervals[k] != interval:
             interval = intervals[k]
-            limit = units.limit[u]
             newest = max(newest, _grid(limit, interval) if final else (limit // interval) * interval)
     return newest
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _before(a: int, b: int, samples: Records) -> bool:
+    """Whether sample a comes before b: by time and row; of several of one row at one time the one that counts is last.
+
+    That is a number before NaN before a stale mark, and of numbers the largest: no order of arrival can change it.
+    """
+    if samples[a].time != samples[b].time:
+        return samples[a].time < samples[b].time
+    if samples[a].row != samples[b].row:
+        return samples[a].row < samples[b].row
+    rank_a = 0 if samples[a].stale else 1 if math.isnan(samples[a].value) else 2
+    rank_b = 0 if samples[b].stale else 1 if math.isnan(samples[b].value) else 2
+    if rank_a != rank_b:
+        return rank_a < rank_b
+    return samples[a].value < samples[b].value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put_in_order(order: Int32Array, samples: Records) -> Int32Array:
+    """Places in the pool by the time of their samples: merged, run by run, as they mostly are in order already."""
+    n = len(order)
+    width = 1
+    for i in range(1, n):
+        if _before(order[i], order[i - 1], samples):
+            break
+        width = i + 1
+    other = np.empty_like(order)
+    if width < n:
+        width = 1
+    while width < n:
+        for start in range(0, n, 2 * width):
+            middle, stop = min(start + width, n), min(start + 2 * width, n)
+            a, b = start, middle
+            for k in range(start, stop):
+                if a < middle and (b >= stop or not _before(order[b], order[a], samples)):
+                    other[k] = order[a]
+                    a += 1
+                else:
+                    other[k] = order[b]
+                    b += 1
+        order, other = other, order
+        width *= 2
+    return order
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _released(u: int, reach: int, pool: Records, queues: Queues) -> Int32Array:
+    """Take what is not newer than ``reach`` out of the unit's queue: its places in the pool, in order of arrival."""
+    count = 0
+    node = queues.head[u]
+    while node >= 0:
+        count += pool[node].time <= reach
+        node = pool[node].next
+    taken = np.empty(count, dtype=np.int32)
+    count = 0
+    first, last, least = -1, -1, FAR
+    node = queues.head[u]
+    while node >= 0:
+        following = pool[node].next
+        if pool[node].time <= reach:
+            taken[count] = node
+            count += 1
+        else:
+            if last >= 0:
+                pool[last].next = node
+            else:
+                first = node
+            last = node
+            least = min(least, pool[node].time)
+        node = following
+    if last >= 0:
+        pool[last].next = -1
+    queues.head[u], queues.tail[u], queues.first[u] = first, last, least
+    return taken
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _take_late(
+    u: int,
+    taken: Int32Array,
+    pool: Records,
+    primary: BoolArray,
+    units: Units,
+    intervals: Int64Array,
+    ints: Int64Array,
+    floats: Float64Array,
+    rows: Records,
+    stores: Records,
+) -> tuple[int, int]:
+    """Take the late samples among these, in order of arrival, for the instants to come, and move the others together.
+
+    Returns how many others there are, and how many late samples of different series.
+    """
+    others, late = 0, 0
+    done = units.done[u]
+    for i in range(len(taken)):
+        node = taken[i]
+        if pool[node].time > done:
+            taken[others] = node
+            others += 1
+            continue
+        row = pool[node].row
+        late += primary[row]
+        take_sample(row, pool[node].time, pool[node].value, pool[node].stale, ints, floats, rows, stores)
+    if others < len(taken):
+        for k in range(len(intervals)):
+            interval = intervals[k]
+            units.due[u, k] = min(units.due[u, k], (done // interval + 1) * interval)
+    return others, late
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _take_until(
+    t: int,
+    at: int,
+    count: int,
+    order: Int32Array,
+    pool: Records,
+    ints: Int64Array,
+    floats: Float64Array,
+    rows: Records,
+    stores: Records,
+) -> int:
+    """Take the samples from ``at`` on that are not newer than t; returns how far that is."""
+    while at < count and pool[order[at]].time <= t:
+        node = order[at]
+        if at + SOON < count:
+            row = pool[order[at + SOON]].row
+            expect_row(ints, rows[row].base, rows[row].first, rows[row].stop, stores)
+        if at + SOON // 2 < count:
+            row = pool[order[at + SOON // 2]].row
+            expect_panes(ints, rows[row].base, rows[row].first, rows[row].stop, stores)
+        at += 1
+        again = at < count and pool[order[at]].time == pool[node].time and pool[order[at]].row == pool[node].row
+        if not again:  # of several samples at one time the last in order, the largest, counts
+            row, value, stale = pool[node].row, pool[node].value, pool[node].stale
+            take_sample(row, pool[node].time, value, stale, ints, floats, rows, stores)
+    return at
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def run_units(
-    chosen: Int64Array,
-    begins: Int64Array,
-    ends: Int64Array,
-    row: Int64Array,
-    time: Int64Array,
-    value: Float64Array,
-    stale: BoolArray,
+    living: Int64Array,
+    local: int,
+    turn: int,
+    budget: int,
+    pool: Records,
+    queues: Queues,
+    free: Int32Array,
+    primary: BoolArray,
     final: bool,
     units: Units,
     slots: Records,
@@ -287,67 +441,84 @@ def run_units(
     stores: Records,
     setting: Records,
     intervals: Int64Array,
-) -> tuple[Int64Array, Float64Array]:
-    """Take each chosen unit through all instants it may see, with its samples begins:ends in order of time.
+    rhythms: Int64Array,
+    summary: Float64Array,
+) -> tuple[Int64Array, Float64Array, int, int, int]:
+    """Take each unit through all instants that it may see, with the samples that wait for it, in order of time.
+
+    The first ``local`` units are taken at once; of the others, beginning at ``turn``, as many as fit a budget of slots
+    and samples, so that what waits for the slowest clock does not hold up what came with a batch.
 
     Returns:
         Records: (n + 1, 7) integers (kind, slot, instant, start, end, count, began), row 0 counting them, and their
-        (n + 1,) values. In each unit they are in order of time.
+        (n + 1,) values, in each unit in order of time; how many samples were late; whose turn is next; and how far those
+        have come that did not fit, FAR where all did.
     """
     facts = np.zeros((64, 7), dtype=np.int64)
     values = np.zeros(64, dtype=np.float64)
     classes = len(intervals)
-    slots, nodes, heads, links, results = (
-        borrowed(slots),
-        borrowed(nodes),
-        borrowed(heads),
-        borrowed(links),
-        borrowed(results),
-    )
-    ints, floats, rows, stores, setting = (
-        borrowed(ints),
-        borrowed(floats),
-        borrowed(rows),
-        borrowed(stores),
-        borrowed(setting),
-    )
-    for c in range(len(chosen)):
-        u = chosen[c]
-        at = begins[c]
+    slots, nodes, results = borrowed(slots), borrowed(nodes), borrowed(results)
+    heads, links, tape = borrowed(heads), borrowed(links), borrowed(units.tape)
+    ints, floats, rows = borrowed(ints), borrowed(floats), borrowed(rows)
+    stores, setting, summary = borrowed(stores), borrowed(setting), borrowed(summary)
+    pool = borrowed(pool)
+    late, spent, behind, last = 0, 0, FAR, -1
+    others = len(living) - local
+    for c in range(len(living)):
+        u = living[c if c < local else local + (c - local + turn) % others]
+        reach = last_instant(u, final, units, intervals)
+        waits = queues.head[u] >= 0 and queues.first[u] <= reach
+        due = FAR
+        for k in range(classes):
+            due = min(due, units.due[u, k])
+        if not waits and due > reach:
+            units.done[u] = max(units.done[u], reach)
+            continue
+        if c >= local:
+            if spent > budget:
+                behind = min(behind, units.done[u])
+                continue
+            last = c - local
+        taken = _released(u, reach, pool, queues)
+        count = len(taken)
+        spent += count if c >= local else 0
+        if waits:
+            count, missed = _take_late(u, taken, pool, primary, units, intervals, ints, floats, rows, stores)
+            late += missed
+        order = _put_in_order(taken[:count].copy(), pool)
+        at = 0
         limit = units.limit[u]
         while True:
-            arrival = time[at] if at < ends[c] else FAR
-            t = FAR
+            arrival = pool[order[at]].time if at < count else FAR
+            t = int(np.int64(FAR))  # of the constant as it is numba would make a variant of everything below
             for k in range(classes):
                 if units.tape_stop[u, k] == units.tape_start[u, k]:
                     continue
-                interval = intervals[k]
                 if arrival < FAR:
-                    units.due[u, k] = min(units.due[u, k], _grid(arrival, interval))
-                if units.due[u, k] <= (_grid(limit, interval) if final else limit):
+                    units.due[u, k] = min(units.due[u, k], _grid(arrival, rhythms[k]))
+                if units.due[u, k] <= (_grid(limit, intervals[k]) if final else limit):
                     t = min(t, units.due[u, k])
+            at = _take_until(t, at, count, order, pool, ints, floats, rows, stores)
             if t == FAR:
                 break
-            while at < ends[c] and time[at] <= t:
-                again = at + 1 < ends[c] and time[at + 1] == time[at] and row[at + 1] == row[at]
-                if not again:  # of several samples at one time the last in order, the largest, counts
-                    take_sample(row[at], time[at], value[at], stale[at], ints, floats, rows, stores)
-                at += 1
+            played = 0  # what a slower class of this interval has changed, the faster ones read
             for k in range(classes):
                 interval = intervals[k]
-                if units.due[u, k] > t:
-                    if arrival <= t:
-                        units.due[u, k] = min(units.due[u, k], _grid(t, interval))
-                    continue
                 start, stop = units.tape_start[u, k], units.tape_stop[u, k]
                 if start == stop:
                     continue
+                if units.due[u, k] > t and played != interval:
+                    if arrival <= t:
+                        units.due[u, k] = min(units.due[u, k], _grid(t, rhythms[k]))
+                    continue
+                played = interval
+                spent += stop - start if c >= local else 0
                 facts, values = _room(facts, values, 2 * (stop - start))
                 following = _play(
                     start,
                     stop,
                     t,
-                    units.tape,
+                    tape,
                     slots,
                     nodes,
                     heads,
@@ -358,11 +529,17 @@ def run_units(
                     rows,
                     stores,
                     setting,
-                    facts,
-                    values,
+                    summary,
+                    borrowed(facts),
+                    borrowed(values),
                 )
                 units.due[u, k] = FAR if following >= FAR else _grid(max(following, t + 1), interval)
-    return facts, values
+        for i in range(len(taken)):
+            pool[taken[i]].next = free[0]
+            free[0] = taken[i]
+        free[1] -= len(taken)
+        units.done[u] = max(units.done[u], reach)
+    return facts, values, late, (turn + last + 1) % max(others, 1), behind
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -387,6 +564,7 @@ def _reached(newest: Int64Array, sampled: BoolArray) -> int:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def set_limits(
+    living: Int64Array,
     first: Int64Array,
     stop: Int64Array,
     clock: Int64Array,
@@ -402,7 +580,7 @@ def set_limits(
 
     Returns how far all of them may: no instant up to there will be evaluated any more.
 
-    ``clock[first[u]:stop[u]]`` are the clocks of unit u; where ``everywhere`` is set, or none of them has samples but
+    ``clock[first[i]:stop[i]]`` are the clocks of unit living[i]; where ``everywhere`` is set, or none of them has samples but
     events, all clocks are.
     """
     latest = max(ticked, _reached(newest, sampled))
@@ -414,74 +592,18 @@ def set_limits(
         if sampled[c] and newest[c] >= heard:
             slowest = min(slowest, newest[c] - lateness)
     slowest = max(latest - lateness if slowest == FAR else slowest, heard)
-    for u in range(len(first)):
+    for i in range(len(living)):
+        u = living[i]
         watermark = FAR
         any_sampled = False
-        for k in range(first[u], stop[u]):
+        for k in range(first[i], stop[i]):
             c = clock[k]
             any_sampled |= sampled[c]
             if sampled[c] and newest[c] >= heard:
                 watermark = min(watermark, newest[c] - lateness)
-        if everywhere[u] or not any_sampled:
+        if everywhere[i] or not any_sampled:
             watermark = slowest
         elif watermark == FAR:
             watermark = heard
         units.limit[u] = max(units.limit[u], max(watermark, heard) - 1)
     return slowest - 1
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def sort_out(
-    count: int,
-    row: Int64Array,
-    time: Int64Array,
-    rows: Records,
-    reach: Int64Array,
-    done: Int64Array,
-    fate: Int64Array,
-) -> tuple[int, int]:
-    """Say of each pending sample whether it waits (0), is released (1) or late (2); (how many are, how many are)."""
-    released = 0
-    late = 0
-    for i in range(count):
-        u = rows[row[i]].unit
-        if time[i] <= done[u]:
-            fate[i] = 2
-            late += 1
-        elif time[i] <= reach[u]:
-            fate[i] = 1
-            released += 1
-        else:
-            fate[i] = 0
-    return released, late
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def last_instants(final: bool, units: Units, intervals: Int64Array) -> Int64Array:
-    """(units,) the newest instant that each may be evaluated at."""
-    reach = np.empty(len(units.limit), dtype=np.int64)
-    for u in range(len(reach)):
-        reach[u] = last_instant(u, final, units, intervals)
-    return reach
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def take_late(
-    row: Int64Array,
-    time: Int64Array,
-    value: Float64Array,
-    stale: BoolArray,
-    units: Units,
-    ints: Int64Array,
-    floats: Float64Array,
-    rows: Records,
-    stores: Records,
-    intervals: Int64Array,
-) -> None:
-    """Take late samples, in order of arrival, for the instants to come."""
-    for i in range(len(row)):
-        take_sample(row[i], time[i], value[i], stale[i], ints, floats, rows, stores)
-        u = rows[row[i]].unit
-        for k in range(len(intervals)):
-            interval = intervals[k]
-            units.due[u, k] = min(units.due[u, k], (units.done[u] // interval + 1) * interval)

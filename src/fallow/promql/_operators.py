@@ -33,6 +33,7 @@ from fallow.promql.ops import (
     UNKNOWN,
     WARMING,
 )
+from fallow.series._kernels import part
 from fallow.series.layout import FAR, NONE, Records
 
 
@@ -57,7 +58,7 @@ def arithmetic(fn: int, x: float, y: float) -> float:
     return x**y
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def comparison(fn: int, x: float, y: float) -> bool:
     if fn == EQ:
         return x == y
@@ -147,7 +148,7 @@ def map_slot(i: int, slots: Records, nodes: Records) -> None:
     slots[i].value = mapped(fn, slots[slots[i].a].value, p0, p1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def take_evidence(slots: Records, i: int, other: int) -> None:
     """Let slot i rest on the evidence of ``other`` alone."""
     slots[i].first = slots[other].first
@@ -170,7 +171,7 @@ def add_evidence(slots: Records, i: int, other: int) -> None:
     slots[i].count += slots[other].count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def _decided(fn: int, flags: int, x: float, c: float, swapped: bool) -> bool:
     """Whether comparing the observed x with c decides the comparison for every value x may truly have."""
     if swapped and fn >= LT:
@@ -186,7 +187,7 @@ def _decided(fn: int, flags: int, x: float, c: float, swapped: bool) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def with_number(i: int, slots: Records, nodes: Records) -> None:
     """Slot i = its operand, an operator, and the node's number."""
     node, a = slots[i].node, slots[i].a

@@ -9,9 +9,35 @@ from numba import njit
 from numpy.typing import NDArray
 
 from fallow.batch import BoolArray, Float64Array, Int32Array, Int64Array, MetricBatch
-from fallow.promql.state import grown
+from fallow.promql.state import WAITING, Queues, grown
+from fallow.series.layout import Records
+
+# numba compiles what it infers; the stubs of numpy know neither the fields of records nor scalars out of arrays.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 
 UNSEEN: Final = -1
+NOBODY: Final = -1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def wait(
+    row: int, time: int, value: float, stale: bool, unit: int, pool: Records, queues: Queues, free: Int32Array
+) -> None:
+    """Put a sample at the end of its unit's queue; the pool has room."""
+    node = free[0]
+    free[0] = pool[node].next
+    pool[node].time = time
+    pool[node].value = value
+    pool[node].row = row
+    pool[node].stale = stale
+    pool[node].next = NOBODY
+    if queues.head[unit] == NOBODY:
+        queues.head[unit] = node
+        queues.first[unit] = time
+    else:
+        pool[queues.tail[unit]].next = node
+        queues.first[unit] = min(queues.first[unit], time)
+    queues.tail[unit] = node
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -26,13 +52,12 @@ def _expand(
     row: Int64Array,
     offset: Int64Array,
     newest: Int64Array,
-    at: int,
-    out_row: Int64Array,
-    out_time: Int64Array,
-    out_value: Float64Array,
-    out_stale: BoolArray,
-) -> int:
-    """Write each sample once for every row that wants it, and move the clocks; returns where the columns now end."""
+    rows: Records,
+    pool: Records,
+    queues: Queues,
+    free: Int32Array,
+) -> None:
+    """Let each sample wait once for every row that wants it, and move the clocks."""
     for i in range(len(series)):
         s = series[i]
         if s < 0:
@@ -41,24 +66,37 @@ def _expand(
         if c >= 0 and time[i] > newest[c]:
             newest[c] = time[i]
         for k in range(start[s], stop[s]):
-            out_row[at] = row[k]
-            out_time[at] = time[i] + offset[k]
-            out_value[at] = value[i]
-            out_stale[at] = stale[i]
-            at += 1
-    return at
+            wait(row[k], time[i] + offset[k], value[i], stale[i], rows[row[k]].unit, pool, queues, free)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _join(merged: Int64Array, pool: Records, queues: Queues) -> None:
+    """Let what waits for a unit (merged[k, 1]) wait for the one (merged[k, 0]) that it has become part of."""
+    for k in range(len(merged)):
+        into, gone = merged[k]
+        if queues.head[gone] == NOBODY:
+            continue
+        if queues.head[into] == NOBODY:
+            queues.head[into] = queues.head[gone]
+            queues.first[into] = queues.first[gone]
+        else:
+            pool[queues.tail[into]].next = queues.head[gone]
+            queues.first[into] = min(queues.first[into], queues.first[gone])
+        queues.tail[into] = queues.tail[gone]
+        queues.head[gone] = NOBODY
 
 
 class Pending:
-    """Columns of what waits: row, time (with the selector's offset added), value, stale."""
+    """A queue of samples for each unit, in order of arrival, all in one pool: row, time (with the selector's offset
+    added), value, stale.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
-        self.row = np.zeros(1024, dtype=np.int64)
-        self.time = np.zeros(1024, dtype=np.int64)
-        self.value = np.zeros(1024, dtype=np.float64)
-        self.stale = np.zeros(1024, dtype=np.bool_)
-        self.fate = np.zeros(1024, dtype=np.int64)
+        self.pool: Records = np.zeros(0, dtype=WAITING)
+        none = np.zeros(0, dtype=np.int32)
+        self.queues = Queues(none, none, np.zeros(0, dtype=np.int64))
+        self.free: Int32Array = np.asarray([NOBODY, 0], dtype=np.int32)
+        """The first free place of the pool, and how many samples wait."""
         self._start = np.full(1024, UNSEEN, dtype=np.int64)
         self._stop = np.zeros(1024, dtype=np.int64)
         self._clock = np.zeros(1024, dtype=np.int64)
@@ -86,15 +124,19 @@ class Pending:
             self._wants += 1
         self._start[series], self._stop[series], self._clock[series] = end - len(wants), end, clock
 
-    def add(self, batch: MetricBatch, newest: Int64Array) -> None:
+    def regroup(self, units: int, merged: list[tuple[int, int]]) -> None:
+        """There are so many units now, of which some have been merged: (into, gone), in order."""
+        if units > len(self.queues.head):
+            head, tail = (grown(column, units, NOBODY) for column in (self.queues.head, self.queues.tail))
+            self.queues = Queues(head, tail, grown(self.queues.first, len(head)))
+        if merged:
+            _join(np.asarray(merged, dtype=np.int64), self.pool, self.queues)
+
+    def add(self, batch: MetricBatch, newest: Int64Array, rows: Records) -> None:
         """Hold a batch's samples; ``newest`` (clocks,) is moved in place."""
         series = np.maximum(batch.series, 0)
-        size = self.count + int((self._stop[series] - self._start[series]).sum())
-        if size > len(self.row):
-            self.row, self.time = grown(self.row, size), grown(self.time, size)
-            self.value, self.stale = grown(self.value, size), grown(self.stale, size)
-            self.fate = grown(self.fate, size)
-        self.count = _expand(
+        self._reserve(int((self._stop[series] - self._start[series]).sum()))
+        _expand(
             batch.series,
             batch.time,
             batch.value,
@@ -105,45 +147,17 @@ class Pending:
             self._wants_row,
             self._wants_offset,
             newest,
-            self.count,
-            self.row,
-            self.time,
-            self.value,
-            self.stale,
+            rows,
+            self.pool,
+            self.queues,
+            self.free,
         )
 
-    def take(self, fate: int) -> tuple[Int64Array, Int64Array, Float64Array, BoolArray]:
-        """Copies of the columns of the samples of this fate, in order of arrival."""
-        where = np.flatnonzero(self.fate[: self.count] == fate)
-        return self.row[where], self.time[where], self.value[where], self.stale[where]
-
-    def keep_waiting(self) -> None:
-        """Drop all but those whose fate is to wait."""
-        where = np.flatnonzero(self.fate[: self.count] == 0)
-        for column in (self.row, self.time, self.value, self.stale):
-            column[: len(where)] = column[where]
-        self.count = len(where)
-        if len(self.row) > 8 * max(self.count, 1024):
-            size = 2 * max(self.count, 1024)
-            self.row, self.time = self.row[:size].copy(), self.time[:size].copy()
-            self.value, self.stale, self.fate = (
-                self.value[:size].copy(),
-                self.stale[:size].copy(),
-                self.fate[:size].copy(),
-            )
-
-
-def in_order(
-    unit: Int64Array, row: Int64Array, time: Int64Array, value: Float64Array, stale: BoolArray
-) -> NDArray[np.intp]:
-    """Samples by unit, time and row; of several of one row at one time the one that counts comes last.
-
-    That is a number before NaN before a stale mark, and of numbers the largest: no order of arrival can change it.
-    """
-    order = np.lexsort((row, time, unit))
-    again = (row[order[1:]] == row[order[:-1]]) & (time[order[1:]] == time[order[:-1]])
-    if not again.any():
-        return order
-    missing = np.isnan(value) | stale
-    rank = np.where(stale, 0, np.where(missing, 1, 2))
-    return np.lexsort((np.where(missing, 0.0, value), rank, row, time, unit))
+    def _reserve(self, more: int) -> None:
+        self.free[1] += more
+        known, need = len(self.pool), int(self.free[1])
+        if need > known:
+            self.pool = grown(self.pool, max(need, 1024))
+            self.pool["next"][known:] = np.arange(known + 1, len(self.pool) + 1)
+            self.pool["next"][-1] = self.free[0]
+            self.free[0] = known

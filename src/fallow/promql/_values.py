@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 from fallow.promql import ops
 from fallow.promql._samples import deviation, extrapolated, over, quantile_of, samples_between, wants_two
 from fallow.promql.ops import EVENTS, PRESENT, TRUNCATED, UNKNOWN, WARMING
-from fallow.series._kernels import append_sample, raw_window, sum_up
+from fallow.series._kernels import append_sample, part, raw_window, sum_up
 from fallow.series.layout import (
-    CACHED,
-    CACHED_LAST,
+    BELOW,
     CADENCE,
     CARRY,
     CURRENT,
@@ -27,12 +27,14 @@ from fallow.series.layout import (
     FIRST_RESETS,
     FIRST_T,
     FIRST_V,
+    LAST,
     LAST_T,
     LAST_V,
     MAXIMUM,
     MINIMUM,
     NONE,
     OLDEST,
+    OVER,
     RAW_LIMIT,
     REFERENCE,
     SLOPE_T,
@@ -50,6 +52,7 @@ from fallow.series.layout import (
     TAIL_RESETS,
     TAIL_T,
     TAIL_V,
+    UNDER,
     Float64Array,
     Int64Array,
     N,
@@ -62,7 +65,7 @@ STALE_AT_LEAST = 15_000_000_000
 """ns: but over this at least, so that a jitter at 1 s does not end a series."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def instant(
     i: int,
     t: int,
@@ -100,70 +103,90 @@ def instant(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _mean_of_panes(ints: Int64Array, floats: Float64Array, at: int, s: int, end: int, stores: Records) -> float:
+def _mean_of_panes(
+    ints: Int64Array, floats: Float64Array, at: int, s: int, end: int, stores: Records, summary: Float64Array
+) -> float:
     """The window's mean where its sum is more than a float64 holds."""
-    n, ring = ints[at + CACHED + N], stores[s].ring
+    words = summary.view(np.int64)
+    n, ring = words[N], stores[s].ring
     mean = 0.0
     stop = min(end // stores[s].width, ints[at + CURRENT] + 1)
-    for pane in range(ints[at + OLDEST], stop):
+    for pane in range(words[OLDEST], stop):
         j = at + STORE_WORDS + (pane % ring) * stores[s].stride
-        if ints[j] > 0:
-            mean += floats[j + stores[s].total] / n + floats[j + stores[s].carry] / n
+        if ints[j] != 0:
+            mean += floats[j + stores[s].total] / n
     return mean
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _moment(fn: int, floats: Float64Array, c: int, n: int) -> float:
+@part
+def _moment(fn: int, summary: Float64Array, n: int) -> float:
     if fn == ops.AVG:
-        return (floats[c + SUM] + floats[c + CARRY]) / n
+        return (summary[SUM] + summary[CARRY]) / n
     if fn == ops.SUM_OF:
-        return floats[c + SUM] + floats[c + CARRY]
+        return summary[SUM] + summary[CARRY]
     if fn == ops.MIN:
-        return floats[c + MINIMUM]
+        return summary[MINIMUM]
     if fn == ops.MAX:
-        return floats[c + MAXIMUM]
+        return summary[MAXIMUM]
     if fn == ops.STDVAR:
-        return floats[c + SQUARES] / n
+        return summary[SQUARES] / n
     if fn == ops.STDDEV:
-        return math.sqrt(floats[c + SQUARES] / n)
+        return math.sqrt(summary[SQUARES] / n)
     if fn == ops.COUNT:
         return float(n)
     return 1.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _slope(floats: Float64Array, c: int, n: int) -> float:
+@part
+def _side(summary: Float64Array, n: int, q: float) -> float:
+    """A value on the same side of the store's limit as the q-quantile; where that lies between both sides, itself."""
+    both = summary.view(np.int64)[BELOW]
+    below, missing = both & 0xFFFFFFFF, both >> 32
+    rank = q * (n - 1)
+    low = math.floor(rank)
+    if low < missing:
+        return np.nan
+    if low >= below:
+        return summary[OVER]
+    if min(n - 1, low + 1) < below:
+        return summary[UNDER]
+    weight = rank - low
+    return summary[UNDER] * (1 - weight) + summary[OVER] * weight
+
+
+@part
+def _slope(summary: Float64Array, n: int) -> float:
     """Change per second of the line through the window's samples."""
-    sv, st = floats[c + SLOPE_V], floats[c + SLOPE_T]
-    return (floats[c + SLOPE_TV] - st * sv / n) / (floats[c + SLOPE_TT] - st * st / n)
+    sv, st = summary[SLOPE_V], summary[SLOPE_T]
+    return (summary[SLOPE_TV] - st * sv / n) / (summary[SLOPE_TT] - st * st / n)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _predicted(floats: Float64Array, c: int, n: int, reference: float, seconds: float) -> float:
+@part
+def _predicted(summary: Float64Array, n: int, reference: float, seconds: float) -> float:
     """The line's value so many seconds after the window's start."""
-    return reference + floats[c + SLOPE_V] / n + _slope(floats, c, n) * (seconds - floats[c + SLOPE_T] / n)
+    return reference + summary[SLOPE_V] / n + _slope(summary, n) * (seconds - summary[SLOPE_T] / n)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _ordered(fn: int, ints: Int64Array, floats: Float64Array, at: int, n: int, end: int, window: int) -> float:
+@part
+def _ordered(fn: int, summary: Float64Array, n: int, end: int, window: int) -> float:
     """Functions of two samples or more that depend on their order."""
-    c, tail = at + CACHED, at + CACHED_LAST
+    times = summary.view(np.int64)
     if fn == ops.CHANGES_OVER:
-        return floats[tail + TAIL_CHANGES] - floats[c + FIRST_CHANGES]
+        return summary[LAST + TAIL_CHANGES] - summary[FIRST_CHANGES]
     if fn == ops.RESETS_OVER:
-        return floats[tail + TAIL_RESETS] - floats[c + FIRST_RESETS]
+        return summary[LAST + TAIL_RESETS] - summary[FIRST_RESETS]
     if fn == ops.IRATE or fn == ops.IDELTA:
-        last, before = floats[tail + TAIL_V], floats[tail + TAIL_PREVIOUS_V]
+        last, before = summary[LAST + TAIL_V], summary[LAST + TAIL_PREVIOUS_V]
         if fn == ops.IDELTA:
             return last - before
-        seconds = (ints[tail + TAIL_T] - ints[tail + TAIL_PREVIOUS_T]) / 1e9
+        seconds = (times[LAST + TAIL_T] - times[LAST + TAIL_PREVIOUS_T]) / 1e9
         return (last if last < before else last - before) / seconds
     if fn == ops.DERIV:
-        return _slope(floats, c, n)
-    raw = floats[tail + TAIL_V] - floats[c + FIRST_V]
+        return _slope(summary, n)
+    raw = summary[LAST + TAIL_V] - summary[FIRST_V]
     if fn != ops.DELTA:
-        raw += floats[tail + TAIL_RESET_SUM] - floats[c + FIRST_RESET_SUM]
-    return extrapolated(fn, n, raw, ints[c + FIRST], floats[c + FIRST_V], ints[tail + TAIL_T], end, window)
+        raw += summary[LAST + TAIL_RESET_SUM] - summary[FIRST_RESET_SUM]
+    return extrapolated(fn, n, raw, times[FIRST], summary[FIRST_V], times[LAST + TAIL_T], end, window)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -204,6 +227,7 @@ def window(
     rows: Records,
     stores: Records,
     setting: Records,
+    summary: Float64Array,
 ) -> int:
     """Set slot i to a function of its row's window at the newest boundary; returns when it may next differ."""
     node = slots[i].node
@@ -214,7 +238,8 @@ def window(
     at = base + stores[s].offset
     width, span = stores[s].width, stores[s].window
     end = (t // width) * width
-    n = sum_up(ints, floats, base, s, end, stores)
+    n = sum_up(ints, floats, base, s, end, stores, summary)
+    words = summary.view(np.int64)
     following = FAR
     current = ints[at + CURRENT]
     if current != NONE and (current + 1) * width > end:
@@ -222,7 +247,7 @@ def window(
     slots[i].flags = 0
     if n == 0:
         return following
-    following = min(following, (ints[at + OLDEST] + 1) * width + span)
+    following = min(following, (words[OLDEST] + 1) * width + span)
     if n >= 2 and (ops.RATE <= fn <= ops.DELTA or fn == ops.PREDICT):  # these depend on where the window ends
         following = min(following, end + width)
     flags = 0
@@ -242,28 +267,30 @@ def window(
     if n >= 2 or not two:
         flags |= PRESENT
         p0 = nodes[node].p0 if slots[i].c < 0 else slots[slots[i].c].value
-        if raw:
+        if fn == ops.QUANTILE_SIDE:
+            slots[i].value = _side(summary, n, p0)
+        elif raw:
             slots[i].value = _raw(i, fn, p0, end, slots, nodes, ints, floats, rows, stores, s, span)
         elif fn == ops.PREDICT:
             ahead = span / 1e9 + p0 + nodes[node].p1
-            slots[i].value = _predicted(floats, at + CACHED, n, floats[base + REFERENCE], ahead)
+            slots[i].value = _predicted(summary, n, floats[base + REFERENCE], ahead)
         elif fn == ops.LAST:
-            slots[i].value = floats[at + CACHED_LAST + TAIL_V]
+            slots[i].value = summary[LAST + TAIL_V]
         elif fn == ops.FIRST_OVER:
-            slots[i].value = floats[at + CACHED + FIRST_V]
+            slots[i].value = summary[FIRST_V]
         elif fn == ops.TS_OF_FIRST:
-            slots[i].value = ints[at + CACHED + FIRST] / 1e9 - nodes[node].p1
+            slots[i].value = words[FIRST] / 1e9 - nodes[node].p1
         elif fn == ops.TS_OF_LAST:
-            slots[i].value = ints[at + CACHED_LAST + TAIL_T] / 1e9 - nodes[node].p1
+            slots[i].value = words[LAST + TAIL_T] / 1e9 - nodes[node].p1
         elif two or fn == ops.CHANGES_OVER or fn == ops.RESETS_OVER:
-            slots[i].value = _ordered(fn, ints, floats, at, n, end, span)
+            slots[i].value = _ordered(fn, summary, n, end, span)
         else:
-            slots[i].value = _moment(fn, floats, at + CACHED, n)
+            slots[i].value = _moment(fn, summary, n)
             if fn == ops.AVG and math.isinf(slots[i].value):
-                slots[i].value = _mean_of_panes(ints, floats, at, s, end, stores)
+                slots[i].value = _mean_of_panes(ints, floats, at, s, end, stores, summary)
     slots[i].flags = flags
-    slots[i].first = ints[at + CACHED + FIRST]
-    slots[i].last = ints[at + CACHED_LAST + TAIL_T]
+    slots[i].first = words[FIRST]
+    slots[i].last = words[LAST + TAIL_T]
     slots[i].count = n
     return following
 

@@ -148,7 +148,7 @@ class Builder(ABC):
         """The newest sample of what a selector takes; ``fn`` TIMESTAMP: its time."""
         name, identity, accept = selected(self.expr, tree)
         when = self._when(tree)
-        signal = self.plan.signal(name, when.offset)
+        signal = self.plan.signal(name, when.offset, self.domain)
         return self.node(
             ("instant", signal, identity, fn, when.held),
             ops.INSTANT,
@@ -164,9 +164,17 @@ class Builder(ABC):
         )
 
     def window(
-        self, tree: Any, name: str, p: tuple[float, float] = (0.0, 0.0), changing: tuple[Node, ...] = ()
+        self,
+        tree: Any,
+        name: str,
+        p: tuple[float, float] = (0.0, 0.0),
+        changing: tuple[Node, ...] = (),
+        sides: tuple[float, bool] | None = None,
     ) -> Node:
-        """A function of the window that a range selector or subquery gives; ``changing`` takes the place of p[0]."""
+        """A function of the window that a range selector or subquery gives; ``changing`` takes the place of p[0].
+
+        ``sides``: of a quantile only on which side of this number it lies, and whether the number is on the lower.
+        """
         matrix = bare(tree)
         if type(matrix).__name__ == "SubqueryExpr":
             return self._subquery(matrix, name, p, changing)
@@ -177,10 +185,15 @@ class Builder(ABC):
         series, identity, accept = selected(self.expr, selector)
         when = self._when(selector)
         p = self._seen_from(fn, p, when)
-        signal = self.plan.signal(series, when.offset)
-        store = self.plan.signals[signal].store(span, statistics, self._window_grid())
+        signal = self.plan.signal(series, when.offset, self.domain)
+        held = self.plan.signals[signal]
+        if sides is not None:
+            fn, statistics = ops.QUANTILE_SIDE, ops.statistics_of(ops.QUANTILE_SIDE)
+            store = held.store(span, statistics, limit=sides[0], includes=sides[1])
+        else:
+            store = held.store(span, statistics, self._window_grid())
         return self.node(
-            ("range", signal, identity, span, fn, p, when.held),
+            ("range", signal, identity, store, fn, p, when.held),
             ops.RANGE,
             changing,
             fn=fn,
@@ -239,7 +252,7 @@ class Builder(ABC):
             ("feed", step, phase), ops.FEED, (inner,), ns=step, p=(float(phase), 0.0), interval=every, keeps_name=True
         )
         if made.signal < 0:
-            made.signal = self.plan.derived(f"[{made.index}]")
+            made.signal = self.plan.derived(f"[{made.index}]", self.domain)
             made.store = self.plan.signals[made.signal].store(step, frozenset({RAW}))
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from fallow.promql.calls import Calls
 from fallow.promql.errors import NumberError, PromqlError, UnsupportedError
 from fallow.promql.numbers import binary
 from fallow.promql.plan import ALL, LabelSet, Node
+from fallow.promql.rewrite import sides_of
 from fallow.promql.selectors import prom_name
 from fallow.promql.syntax import find, parse
 
@@ -173,6 +175,9 @@ class Compiler(Calls):
     def _binary(self, tree: Any) -> Operand:
         operator = str(tree.op)
         self._no_fill(tree)
+        decided = self._on_a_side(tree, operator)
+        if decided is not None:
+            return decided
         left, right = self.operand(tree.lhs), self.operand(tree.rhs)
         if operator in ("and", "unless", "or"):
             return self._set(tree, operator, left, right)
@@ -192,6 +197,22 @@ class Compiler(Calls):
         if values is not None and (values.lhs is not None or values.rhs is not None):
             token = next(t for t in ("fill", "fill_left", "fill_right") if t in self.expr.lower())
             raise UnsupportedError("fill is not supported", self.expr.lower().find(token))
+
+    def _on_a_side(self, tree: Any, operator: str) -> Node | None:
+        """A quantile of a long window against a number, which panes decide; None where it is anything else.
+
+        A query answers with values, not with decisions.
+        """
+        found = sides_of(tree, operator) if self.query is None else None
+        if found is None:
+            return None
+        number, q = self.operand(found.number), self.operand(found.quantile.args[0])
+        if isinstance(number, Node) or isinstance(q, Node) or not math.isfinite(number) or not 0 <= q <= 1:
+            return None
+        sides = found.quantile.args[1], "quantile_over_time", (q, 0.0)
+        vector = self.window(*sides, sides=(number, found.includes))
+        flags = ops.BOOL if tree.modifier is not None and tree.modifier.return_bool else 0
+        return self.with_number(operator, vector, number, flags | (ops.SWAPPED | ops.KEEP_A if found.swapped else 0))
 
     def _with_vector(self, tree: Any, operator: str, left: Node, right: Node, flags: int) -> Node:
         fn = ops.OPERATORS[operator]

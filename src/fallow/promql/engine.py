@@ -27,10 +27,12 @@ Decisions (they are what replay, batching and interleaving rest on):
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from time import perf_counter
 from typing import Literal
@@ -40,8 +42,9 @@ import numpy as np
 from fallow import semconv
 from fallow.batch import Float64Array, Int64Array, MetricBatch
 from fallow.promql import ops
-from fallow.promql._kernels import last_instants, run_units, set_limits, sort_out, take_late
-from fallow.promql._pending import Pending, in_order
+from fallow.promql._kernels import run_units, set_limits
+from fallow.promql._pending import Pending
+from fallow.promql.births import Births, Newborn
 from fallow.promql.compile import Compiler
 from fallow.promql.explain import explain, shared
 from fallow.promql.failures import check_answer
@@ -49,14 +52,19 @@ from fallow.promql.forms import WindowForm, forms
 from fallow.promql.graph import Graph
 from fallow.promql.history import History
 from fallow.promql.plan import ANY_NAME, Labels, Plan, Query
+from fallow.promql.rhythm import classes_of
 from fallow.promql.selectors import prom_name
-from fallow.promql.state import BEGAN, ENDED, NODE, SAID_UNKNOWN, SETTING
+from fallow.promql.state import BEGAN, ENDED, NODE, SAID_UNKNOWN, SETTING, grown
 from fallow.series import Clocks, Rows, SeriesKey, SeriesTable, clock_of, layouts_of
-from fallow.series.layout import NONE, Layouts, Records
+from fallow.series.layout import FAR, NONE, SUMMARY_WORDS, Layouts, Records
 from fallow.units import SECOND
 
 logger = logging.getLogger(__name__)
 
+MANY = 1000
+"""Series seen for the first time in one batch, from which on the collector is kept off them."""
+AT_ONCE = 100_000
+"""Slots and samples across clocks that one call evaluates, some milliseconds; the next goes on from there."""
 SLOW_S = 3.0
 """Kernels that take longer than this were not in the cache."""
 
@@ -93,6 +101,14 @@ class Edge:
     ref: int
 
 
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What engines over the same samples share: how far each clock has come, and what has been measured at all."""
+
+    clocks: Clocks = field(default_factory=Clocks)
+    seen: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+
 class Engine:
     """Evaluates conditions over the samples that it is given; a function of them alone.
 
@@ -106,6 +122,8 @@ class Engine:
         max_rows: bound on series held; the newest beyond it are refused and counted.
         query: the instants of a query, instead of conditions that are evaluated as time passes. It is PromQL as
             Prometheus has it: nothing is unknown, the lookback is as it stands, a window ends at its instant.
+        numbers: what the conditions are called in edges and questions; left out: 0, 1, ….
+        common: what this engine shares with others over the same samples.
 
     Raises:
         PromqlError: a condition's expression is not supported.
@@ -122,7 +140,10 @@ class Engine:
         lookback_ns: int = 300 * SECOND,
         max_rows: int = 2_000_000,
         query: Query | None = None,
+        numbers: Sequence[int] | None = None,
+        common: Common | None = None,
     ) -> None:
+        common = common or Common()
         self.late = 0
         """Samples that came after their instant had been evaluated."""
         self.unknown = 0
@@ -137,18 +158,23 @@ class Engine:
         for condition in conditions:
             compiler = Compiler(condition.expr, plan, lookback_ns, query)
             compiler.root(compiler.vector(), condition.for_ns, condition.interval_ns)
-        plan.close()
+        classes = classes_of(plan)
+        self.numbers = tuple(range(len(conditions)) if numbers is None else numbers)
         self.signals = frozenset(signal.name for signal in plan.signals)
         self._layouts = layouts_of(signal.stores for signal in plan.signals)
         self._rows = Rows(self._layouts, max_rows)
-        self._graph = Graph(plan, self._rows)
-        self._nodes = node_records(plan, self._layouts)
-        self._intervals: Int64Array = np.asarray(plan.intervals or [SECOND], dtype=np.int64)
+        self._graph = Graph(plan, self._rows, len(classes))
+        self._nodes = node_records(plan, self._layouts, self.numbers)
+        self._intervals: Int64Array = np.asarray([c.interval for c in classes], dtype=np.int64)
+        self._rhythms: Int64Array = np.asarray([c.rhythm for c in classes], dtype=np.int64)
+        self._summary = np.zeros(SUMMARY_WORDS, dtype=np.float64)
         self._setting: Records = np.asarray([(coverage, query is not None)], dtype=SETTING)
-        self._clocks = Clocks()
+        self._clocks = common.clocks
+        self._births = Births(self._graph)
         self._pending = Pending()
-        self._history = History()
+        self._history = History(common.seen)
         self._known_results = 0
+        self._turn = 0
         self._dotted: dict[str, str] = {}
         self._primary = np.zeros(64, dtype=np.bool_)
 
@@ -157,35 +183,45 @@ class Engine:
         """Hold the samples until their clock has passed them."""
         if len(metrics) == 0:
             return
-        for series in self._pending.unseen(metrics.series).tolist():
-            self._born(series)
+        new = self._pending.unseen(metrics.series)
+        if len(new):
+            with _without_collector(len(new) > MANY):
+                self._born(new.tolist())
         clocks = self._clocks
         newest = int(metrics.time.max())
         if clocks.sample_latest == NONE:
             self._graph.columns_begin(int(metrics.time.min()), self._intervals)
         clocks.sample_latest = max(clocks.sample_latest, newest)
-        self._pending.add(metrics, clocks.newest)
+        graph = self._graph
+        self._pending.regroup(len(graph.units), graph.merged)
+        graph.merged.clear()
+        self._pending.add(metrics, clocks.newest, graph.rows.rows)
 
-    def _born(self, series: int) -> None:
-        key = self.table.key(series)
-        name, labels = prom_name(key.name), key.labels
-        event = key.name == semconv.EVENT
-        clock = self._clocks.intern(clock_of(labels), sampled=not event)
-        wants: list[tuple[int, int]] = []
-        if name in self.signals or ANY_NAME in self.signals:
-            plain = {prom_name(label): value for label, value in labels.items() if value}
-            for label in labels:
-                self._dotted.setdefault(prom_name(label), label)
-            self._history.add_series(plain)
-            found = self._graph.add_series(name, tuple(sorted(plain.items())), plain, clock)
-            if found is None:
-                self.refused += 1
-            wants = found or []
-            if wants:
-                if len(self._rows) > len(self._primary):
-                    self._primary = np.concatenate((self._primary, np.zeros(len(self._rows), dtype=np.bool_)))
-                self._primary[wants[0][0]] = True
-        self._pending.enter(series, -1 if event else clock, wants)
+    def _born(self, series: list[int]) -> None:
+        by_clock: dict[int, list[tuple[int, bool]]] = {}
+        for number in series:
+            key = self.table.key(number)
+            event = key.name == semconv.EVENT
+            clock = self._clocks.intern(clock_of(key.labels), sampled=not event)
+            if prom_name(key.name) in self.signals or ANY_NAME in self.signals:
+                by_clock.setdefault(clock, []).append((number, event))
+            else:
+                self._pending.enter(number, -1 if event else clock, [])
+        for clock, members in by_clock.items():
+            found = self._births.add(clock, [self._newborn(self.table.key(number)) for number, _ in members])
+            for (number, event), wants in zip(members, found, strict=True):
+                self.refused += wants is None
+                self._pending.enter(number, -1 if event else clock, wants or [])
+                if wants:
+                    self._primary = grown(self._primary, len(self._rows))
+                    self._primary[wants[0][0]] = True
+
+    def _newborn(self, key: SeriesKey) -> Newborn:
+        plain = {prom_name(label): value for label, value in key.labels.items() if value}
+        for label in key.labels:
+            self._dotted.setdefault(prom_name(label), label)
+        self._history.add_series(plain)
+        return Newborn(prom_name(key.name), tuple(sorted(plain.items())), plain)
 
     # -- event time ----------------------------------------------------------------------------------------------------
     def advance(self) -> list[Edge]:
@@ -219,9 +255,10 @@ class Engine:
         units = graph.columns
         if until is not None:
             np.maximum(units.limit, until, out=units.limit)
+            settled = NONE
         elif final:
             np.maximum(units.limit, clocks.sample_latest, out=units.limit)
-            self.settled = max(self.settled, clocks.sample_latest)
+            settled = clocks.sample_latest
         else:
             settled = set_limits(
                 *graph.clock_columns(),
@@ -232,53 +269,17 @@ class Engine:
                 self._idle_after,
                 units,
             )
-            self.settled = max(self.settled, int(settled))
-        reach = last_instants(final, units, self._intervals)
-        released, late = sort_out(
-            pending.count, pending.row, pending.time, graph.rows.rows, reach, units.done, pending.fate
-        )
-        if late:
-            row, time, value, stale = pending.take(2)
-            self.late += int(self._primary[row].sum())
-            store = self._rows
-            take_late(
-                row,
-                time,
-                value,
-                stale,
-                units,
-                store.ints,
-                store.floats,
-                store.rows,
-                self._layouts.stores,
-                self._intervals,
-            )
-        edges = self._run(released, reach, final=final)
-        if released or late:
-            pending.keep_waiting()
-        np.maximum(units.done, reach, out=units.done)
-        return edges
-
-    def _run(self, released: int, reach: Int64Array, *, final: bool) -> list[Edge]:
-        graph = self._graph
-        units = graph.columns
-        row, time, value, stale = self._pending.take(1 if released else 3)
-        unit = self._rows.rows["unit"][row]
-        order = in_order(unit, row, time, value, stale)
-        unit = unit[order]
-        ready = units.due.min(axis=1) <= reach if units.due.size else np.zeros(0, dtype=np.bool_)
-        ready[unit] = True
-        chosen = np.flatnonzero(ready)
-        if len(chosen) == 0:
-            return []
-        facts, values = run_units(
-            chosen,
-            np.searchsorted(unit, chosen, side="left"),
-            np.searchsorted(unit, chosen, side="right"),
-            row[order],
-            time[order],
-            value[order],
-            stale[order],
+        store = self._rows
+        living, *_, everywhere = graph.clock_columns()
+        facts, values, late, self._turn, behind = run_units(
+            living,
+            len(living) - int(everywhere.sum()),
+            self._turn,
+            FAR if final or until is not None else AT_ONCE,
+            pending.pool,
+            pending.queues,
+            pending.free,
+            self._primary,
             final,
             units,
             graph.slots,
@@ -286,13 +287,17 @@ class Engine:
             graph.heads,
             graph.links,
             graph.results,
-            self._rows.ints,
-            self._rows.floats,
-            self._rows.rows,
+            store.ints,
+            store.floats,
+            store.rows,
             self._layouts.stores,
             self._setting,
             self._intervals,
+            self._rhythms,
+            self._summary,
         )
+        self.late += late
+        self.settled = max(self.settled, min(settled, behind))
         return self._edges(facts[1 : facts[0, 0] + 1], values[1 : facts[0, 0] + 1])
 
     # -- edges out -----------------------------------------------------------------------------------------------------
@@ -376,6 +381,22 @@ class Engine:
         return self._rows.nbytes
 
 
+@contextmanager
+def _without_collector(switch: bool) -> Generator[None]:
+    """Let Python's collector of cycles neither look at what is made meanwhile nor ever again: millions of labels and keys,
+    which live as long as their engine, would cost it seconds.
+    """
+    switch = switch and gc.isenabled()
+    if switch:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if switch:
+            gc.freeze()
+            gc.enable()
+
+
 def describe(expr: str) -> list[WindowForm]:
     """How everything that an expression reads is held.
 
@@ -390,9 +411,9 @@ def _ref(condition: int, labels: Labels, began: int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def node_records(plan: Plan, layouts: Layouts) -> Records:
+def node_records(plan: Plan, layouts: Layouts, numbers: Sequence[int]) -> Records:
     """The plan's nodes as the kernels read them."""
-    conditions = {root.index: i for i, root in enumerate(plan.roots)}
+    conditions = {root.index: number for root, number in zip(plan.roots, numbers, strict=True)}
     return np.asarray(
         [
             (

@@ -7,6 +7,7 @@ from typing import Literal
 
 from fallow.promql import ops
 from fallow.promql.plan import Node, Plan, below
+from fallow.series import StoreSpec
 from fallow.series.layout import RAW, RAW_LIMIT, ROW_WORDS
 from fallow.units import duration_text
 
@@ -61,14 +62,22 @@ def _form(plan: Plan, node: Node) -> WindowForm:
             bytes=8 * (ROW_WORDS + plan.signals[fed.signal].stores[fed.store].words),
         )
     store = plan.signals[node.signal].stores[node.store]
-    ring = RAW in ops.statistics_of(node.fn)
-    late = f"exact for the window that ends at the last multiple of {duration_text(store.width)}"
+    form, exact, bound = _bound(node, store)
     return WindowForm(
         text=node.text,
-        form="ring" if ring else "panes",
+        form=form,
         width=store.width,
         panes=store.ring - 1,
-        exact=not ring,
-        bound=f"{late}, if that holds at most {RAW_LIMIT} samples; else of the newest {RAW_LIMIT}" if ring else late,
+        exact=exact,
+        bound=bound,
         bytes=8 * store.words,
     )
+
+
+def _bound(node: Node, store: StoreSpec) -> tuple[Form, bool, str]:
+    exact = f"exact for the window that ends at the last multiple of {duration_text(store.width)}"
+    if node.fn == ops.QUANTILE_SIDE:
+        return "threshold", False, f"{exact} in which side of {store.limit:g} it lies on; the value is about"
+    if RAW in ops.statistics_of(node.fn):
+        return "ring", False, f"{exact}, if that holds at most {RAW_LIMIT} samples; else of the newest {RAW_LIMIT}"
+    return "panes", True, exact

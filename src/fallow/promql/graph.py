@@ -10,7 +10,8 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from fallow.promql.state import LINK, RESULT, SLOT, Units, grown
 from fallow.series import Rows
 from fallow.series.layout import FAR, NONE, Records
 
-ClockColumns = tuple[Int64Array, Int64Array, Int64Array, Int64Array]
+ClockColumns = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Int64Array]
 NOWHERE: Final = -1
 _CARRIED: Final = frozenset(
     {ops.MAP, ops.WITH_NUMBER, ops.WITH_VECTOR, ops.AND, ops.UNLESS, ops.RELABEL, ops.STAMP, ops.MEMBER}
@@ -43,7 +44,7 @@ class Unit:
 
 
 @dataclass(slots=True)
-class _Key:
+class Key:
     """What a binary node or aggregation has found under one matching key."""
 
     anchor: int = NOWHERE
@@ -63,10 +64,40 @@ class _Key:
         return self.right_slots if position == 0 else self.left_slots
 
 
+class Mark(NamedTuple):
+    """How far the graph's lists have come."""
+
+    slots: int
+    rows: int
+    series: int
+    groups: int
+    results: int
+    links: int
+    units: int
+    merged: int
+    keys: tuple[int, ...]
+
+
+class Made(NamedTuple):
+    """A part of the graph: its slots as (node, a, b, c), who they are; the (domain, signal, name, labels) of its
+    rows; its groups' heads, links as (next, slot), results' slots, and (node, labels, key)s.
+    """
+
+    staged: list[tuple[int, int, int, int]]
+    labels: list[Labels]
+    names: list[str]
+    drops: list[bool]
+    row_keys: list[tuple[int, int, str, Labels]]
+    heads: list[int]
+    links: list[tuple[int, int]]
+    results: list[int]
+    keys: list[tuple[int, Labels, Key]]
+
+
 class Graph:
     """Slots, groups and units of one plan; ``flush`` brings their columns up to date for the kernels."""
 
-    def __init__(self, plan: Plan, rows: Rows) -> None:
+    def __init__(self, plan: Plan, rows: Rows, classes: int) -> None:
         self.plan = plan
         self.rows = rows
         self.labels: list[Labels] = []
@@ -80,11 +111,14 @@ class Graph:
         self.links: Records = np.zeros(64, dtype=LINK)
         self.result_slots: list[int] = []
         self.units: list[Unit] = []
+        self.merged: list[tuple[int, int]] = []
+        """Units that became part of others: (into, gone), until somebody takes note."""
         self._staged: list[tuple[int, int, int, int]] = []
         self._node: list[int] = []
         self._unit: list[int] = []
+        self.keys: list[dict[Labels, Key]] = [{} for _ in plan.nodes]
+        """Of each node, what it has found under each of its matching keys."""
         self._interned: dict[Labels, Labels] = {}
-        self._keys: list[dict[Labels, _Key]] = [{} for _ in plan.nodes]
         self._rows: dict[tuple[int, int, str, Labels], int] = {}
         self._lasting: list[tuple[int, float]] = []
         self._ranked: dict[int, list[tuple[Labels, str, int]]] = {}
@@ -96,7 +130,7 @@ class Graph:
         self._linked = 0
         self._touched: set[int] = set()
         self._parent: list[int] = []
-        self._columns = _UnitColumns(len(plan.intervals))
+        self._columns = _UnitColumns(plan, classes)
         self._leaves: dict[str, list[Node]] = {}
         for node in plan.nodes:
             if node.signal >= 0 and node.op != ops.FEED:
@@ -109,12 +143,17 @@ class Graph:
 
     # -- births --------------------------------------------------------------------------------------------------------
     def add_series(
-        self, name: str, labels: Labels, test: Mapping[str, str], clock: int
+        self, name: str, labels: Labels, test: Mapping[str, str], clock: int, domain: int | None = None
     ) -> list[tuple[int, int]] | None:
-        """The (row, offset) pairs that want the samples of a series seen for the first time; None at the limit."""
+        """The (row, offset) pairs that want the samples of a series seen for the first time; None at the limit.
+
+        Where a domain is given, only what it reads.
+        """
         found: dict[int, int] = {}
         test = {**test, NAME: name}
         for node in (*self._leaves.get(name, ()), *self._leaves.get(ANY_NAME, ())):
+            if domain is not None and node.domain != domain:
+                continue
             if node.accept is not None and not node.accept(test):
                 continue
             known = self._rows.get((node.domain, node.signal, name, labels))
@@ -128,9 +167,9 @@ class Graph:
             found[known] = self.plan.signals[node.signal].offset
             unit = self.find(int(self.rows.rows["unit"][known]))
             self.units[unit].clocks.add(clock)
-            keys = self._keys[node.index]
+            keys = self.keys[node.index]
             if ((NAME, name), *labels) not in keys:
-                keys[((NAME, name), *labels)] = _Key()
+                keys[((NAME, name), *labels)] = Key()
                 number = self._parameter(node, 0, unit)
                 self._joined(number, self._new(node, known, c=number, of=(labels, name, False), unit=unit))
         return list(found.items())
@@ -161,7 +200,84 @@ class Graph:
             return
         group = self._new_group() if node.op != ops.CONSTANT else NOWHERE
         slot = self._new(node, b=group, of=(node.labels, "", False), unit=unit)
-        self._keys[node.index][()] = _Key(made=slot, rights=group)
+        self.keys[node.index][()] = Key(made=slot, rights=group)
+
+    # -- many births at once -------------------------------------------------------------------------------------------
+    def mark(self) -> Mark:
+        """How far everything has come."""
+        return Mark(
+            slots=len(self._node),
+            rows=len(self.rows),
+            series=len(self._rows),
+            groups=len(self._heads),
+            results=len(self.result_slots),
+            links=len(self._links),
+            units=len(self.units),
+            merged=len(self.merged),
+            keys=tuple([len(keys) for keys in self.keys]),
+        )
+
+    def since(self, mark: Mark) -> Made:
+        """What was made since, as it is numbered here; no ``flush`` may lie between."""
+        flushed = len(self._node) - len(self._staged)
+        return Made(
+            staged=self._staged[mark.slots - flushed :],
+            labels=self.labels[mark.slots :],
+            names=self.names[mark.slots :],
+            drops=self.drops[mark.slots :],
+            row_keys=list(islice(self._rows, mark.series, None)),
+            heads=self._heads[mark.groups :],
+            links=self._links[mark.links :],
+            results=self.result_slots[mark.results :],
+            keys=[
+                (node, *item)
+                for node, (keys, known) in enumerate(zip(self.keys, mark.keys, strict=True))
+                if len(keys) > known
+                for item in islice(keys.items(), known, None)
+            ],
+        )
+
+    def accepts(self, name: str, test: Mapping[str, str]) -> tuple[bool, ...]:
+        """Which of the matchers of the signal's selectors take a series with these labels."""
+        test = {**test, NAME: name}
+        leaves = (*self._leaves.get(name, ()), *self._leaves.get(ANY_NAME, ()))
+        return tuple([node.accept(test) for node in leaves if node.accept is not None])
+
+    def has_clock(self, clock: int) -> bool:
+        """Whether anything of the clock was made yet."""
+        return clock in self._clock_units
+
+    def extend(self, clock: int, made: Made) -> bool:
+        """Make this, numbered as from now on, of a new clock; False where part of it is there already, or no room."""
+        if len(self.rows) + len(made.row_keys) > self.rows.limit:
+            return False
+        if any(labels in self.keys[node] for node, labels, _ in made.keys):
+            return False
+        unit = self._unit_for(PER_CLOCK, clock)
+        first, row, group = len(self._node), len(self.rows), len(self._heads)
+        interned = self._interned
+        for _, signal, _, _ in made.row_keys:
+            self.rows.add(signal)
+        self.rows.rows["unit"][row : len(self.rows)] = unit
+        self._rows.update(zip(made.row_keys, range(row, len(self.rows)), strict=True))
+        self._node.extend([staged[0] for staged in made.staged])
+        self._staged.extend(made.staged)
+        self._unit.extend([unit] * len(made.staged))
+        self.labels.extend([interned.setdefault(labels, labels) for labels in made.labels])
+        self.names.extend(made.names)
+        self.drops.extend(made.drops)
+        self._heads.extend(made.heads)
+        self._links.extend(made.links)
+        self._changed_groups.extend(range(group, len(self._heads)))
+        self.result_slots.extend(made.results)
+        for node, labels, key in made.keys:
+            self.keys[node][labels] = key
+        members = self.units[unit]
+        members.slots.extend(range(first, len(self._node)))
+        members.rows.extend(range(row, len(self.rows)))
+        members.clocks.add(clock)
+        self._touched.add(unit)
+        return True
 
     # -- units ---------------------------------------------------------------------------------------------------------
     def _new_unit(self) -> int:
@@ -194,6 +310,7 @@ class Graph:
         self.rows.rows["unit"][gone.rows] = a
         self._parent[b] = a
         self._columns.merge(a, b)
+        self.merged.append((a, b))
         self.units[b] = Unit()
         self._touched |= {a, b}
 
@@ -224,7 +341,7 @@ class Graph:
     def _number(self, node: Node, unit: int) -> int:
         """A slot of a changing number for one reader."""
         if node.op == ops.SCALAR:
-            return self._keys[node.index][()].made
+            return self.keys[node.index][()].made
         below = [self._number(child, unit) for child in node.children]
         pair = below[1] if len(below) > 1 else -1
         group = self._group_of([pair]) if pair >= 0 else -1
@@ -268,7 +385,7 @@ class Graph:
             return
         match node.op:
             case ops.ABSENT | ops.SCALAR:
-                key = self._keys[node.index][()]
+                key = self.keys[node.index][()]
                 self._link(key.rights, slot)
                 self._merge(key.made, slot)
             case ops.ROOT:
@@ -347,11 +464,11 @@ class Graph:
             matching: Labels = ((NAME, name), *node.match.of(labels, name))
         else:
             matching = node.match.of(labels, name)
-        keys = self._keys[node.index]
+        keys = self.keys[node.index]
         key = keys.get(matching)
         if key is None:
             group = self._group_of([slot])
-            keys[matching] = _Key(rights=group, anchor=slot)
+            keys[matching] = Key(rights=group, anchor=slot)
             number = self._joined(self._parameter(node, 1, self.unit_of(slot)), slot)
             self._new(node, number, group, of=(*_split(matching), drops), unit=self.unit_of(slot))
             return
@@ -362,10 +479,10 @@ class Graph:
         """An element among those of which TOP chooses."""
         top = node.children[1]
         matching = node.match.of(self.labels[slot], self.names[slot])
-        keys = self._keys[node.index]
+        keys = self.keys[node.index]
         key = keys.get(matching)
         if key is None:
-            key = keys[matching] = _Key(rights=self._new_group(), anchor=slot)
+            key = keys[matching] = Key(rights=self._new_group(), anchor=slot)
             number = self._joined(self._parameter(top, 1, self.unit_of(slot)), slot)
             self._add(top, number, key.rights, -1, NOBODY, self.unit_of(slot))
         self._merge(key.anchor, slot)
@@ -376,10 +493,10 @@ class Graph:
 
     def _match(self, node: Node, position: int, slot: int) -> None:
         matching = node.match.of(self.labels[slot], self.names[slot])
-        keys = self._keys[node.index]
+        keys = self.keys[node.index]
         key = keys.get(matching)
         if key is None:
-            key = keys[matching] = _Key(lefts=self._new_group(), rights=self._new_group(), anchor=slot)
+            key = keys[matching] = Key(lefts=self._new_group(), rights=self._new_group(), anchor=slot)
         elif key.anchor != slot:
             self._merge(key.anchor, slot)
         self._link(key.lefts if position == 0 else key.rights, slot)
@@ -391,7 +508,7 @@ class Graph:
         elif position == 0:
             self._left(node, key, slot, matching)
 
-    def _left(self, node: Node, key: _Key, slot: int, matching: Labels) -> None:
+    def _left(self, node: Node, key: Key, slot: int, matching: Labels) -> None:
         of = self.element(slot)
         peers = NOWHERE
         if node.op == ops.WITH_VECTOR:
@@ -408,18 +525,18 @@ class Graph:
         of = tuple(sorted(kept.items())), name, drops
         self._new(node, many, self._group_of([one]), of=of, unit=self.unit_of(many))
 
-    def _either(self, node: Node, key: _Key, position: int, slot: int) -> None:
+    def _either(self, node: Node, key: Key, position: int, slot: int) -> None:
         """``or``: one slot per element, whichever side it comes from."""
         same = ((NAME, "or"), (NAME, self.names[slot]), (NAME, str(self.drops[slot])), *self.labels[slot])
-        known = self._keys[node.index].get(same)
+        known = self.keys[node.index].get(same)
         if known is not None and not (known.left_slots if position == 0 else known.right_slots):
             known.add(position, slot)
             self._set(known.made, "a" if position == 0 else "c", slot)
             return
         a, c = (slot, -1) if position == 0 else (-1, slot)
-        made = _Key()
+        made = Key()
         made.add(position, slot)
-        self._keys[node.index][same] = made
+        self.keys[node.index][same] = made
         made.made = self._over(node, a, key.lefts, c, like=slot)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -434,7 +551,7 @@ class Graph:
 
     def matches(self, node: Node) -> Iterator[tuple[Labels, list[int], list[int]]]:
         """(matching labels, slots on the left, slots on the right) of a node that pairs its operands."""
-        for matching, key in self._keys[node.index].items():
+        for matching, key in self.keys[node.index].items():
             if key.lefts >= 0:
                 yield matching, self.members(key.lefts), self.members(key.rights)
 
@@ -463,7 +580,7 @@ class Graph:
         self.results = grown(self.results, len(self.result_slots))
         self.results["frozen"][known:] = NONE
         for unit in self._touched:
-            self._columns.rewrite(unit, self.units[unit], self.slots, self.plan)
+            self._columns.rewrite(unit, self.units[unit], self.slots)
         self._touched.clear()
         self._flush_groups()
 
@@ -499,7 +616,9 @@ class Graph:
         due[:] = np.where(due == NONE, -(-first // intervals) * intervals, due)
 
     def clock_columns(self) -> ClockColumns:
-        """(first, stop, clock, everywhere): the clocks of each unit."""
+        """(unit, first, stop, clock, everywhere): the clocks of each unit that has not been merged into another, those
+        that depend on every clock last.
+        """
         return self._columns.clocks(self.units)
 
 
@@ -536,8 +655,13 @@ def _bound(text: str) -> float | None:
 class _UnitColumns:
     """The units' columns and the arena of their tapes."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, plan: Plan, classes: int) -> None:
         self._classes = classes
+        self._node_classes = np.asarray([node.classes for node in plan.nodes], dtype=np.int64)
+        self._node_store = np.asarray([node.store for node in plan.nodes], dtype=np.int64)
+        self._node_reads = np.asarray(
+            [node.op in (ops.INSTANT, ops.RANGE) and not node.children for node in plan.nodes], dtype=np.bool_
+        )
         self._count = 0
         self._tape = np.zeros(256, dtype=np.int32)
         self._used = 0
@@ -566,13 +690,20 @@ class _UnitColumns:
         self._limit[into] = max(self._limit[into], self._limit[gone])
         self._done[into] = max(self._done[into], self._done[gone])
 
-    def rewrite(self, unit: int, members: Unit, slots: Records, plan: Plan) -> None:
-        """Write the unit's tapes anew: its slots in the order of their nodes, once for each class."""
+    def rewrite(self, unit: int, members: Unit, slots: Records) -> None:
+        """Write the unit's tapes anew, one for each class: first what reads rows, row by row and window by window, so
+        that each is summed up once; then the others in the order of their nodes.
+        """
         self._clocks = None
+        if not members.slots:
+            self._stop[unit] = self._start[unit]
+            return
         mine = np.asarray(members.slots, dtype=np.int64)
         nodes = slots["node"][mine]
-        order = mine[np.argsort(nodes, kind="stable")]
-        classes = np.asarray([node.classes for node in plan.nodes], dtype=np.int64)[slots["node"][order]]
+        reads = self._node_reads[nodes]
+        row = np.where(reads, slots["a"][mine], np.iinfo(np.int32).max)
+        order = mine[np.lexsort((nodes, np.where(reads, self._node_store[nodes], 0), row))]
+        classes = self._node_classes[slots["node"][order]]
         for k in range(self._classes):
             tape = order[(classes >> k) & 1 == 1]
             if self._used + len(tape) > len(self._tape):
@@ -583,16 +714,14 @@ class _UnitColumns:
 
     def _compact(self, more: int) -> None:
         """Drop the tapes that were written anew since, and make room."""
-        live = int((self._stop - self._start)[: self._count].sum())
+        start, stop = self._start[: self._count], self._stop[: self._count]
+        lengths = (stop - start).ravel()
+        ends = np.cumsum(lengths)
+        live = int(ends[-1])
         tape = np.zeros(2 * (live + more) + 256, dtype=np.int32)
-        used = 0
-        for unit in range(self._count):
-            for k in range(self._classes):
-                start, stop = self._start[unit, k], self._stop[unit, k]
-                tape[used : used + stop - start] = self._tape[start:stop]
-                self._start[unit, k], self._stop[unit, k] = used, used + stop - start
-                used += int(stop - start)
-        self._tape, self._used = tape, used
+        tape[:live] = self._tape[np.arange(live) + np.repeat(start.ravel() - (ends - lengths), lengths)]
+        start[:], stop[:] = (ends - lengths).reshape(start.shape), ends.reshape(stop.shape)
+        self._tape, self._used = tape, live
 
     def view(self) -> Units:
         n = self._count
@@ -600,12 +729,15 @@ class _UnitColumns:
 
     def clocks(self, units: list[Unit]) -> ClockColumns:
         if self._clocks is None:
-            counts = np.asarray([len(u.clocks) for u in units], dtype=np.int64)
+            living = [i for i, unit in enumerate(units) if unit.slots]
+            living.sort(key=lambda i: units[i].everywhere)
+            counts = np.asarray([len(units[i].clocks) for i in living], dtype=np.int64)
             stop = np.cumsum(counts)
             self._clocks = (
+                np.asarray(living, dtype=np.int64),
                 stop - counts,
                 stop,
-                np.asarray([c for u in units for c in u.clocks], dtype=np.int64),
-                np.asarray([u.everywhere for u in units], dtype=np.int64),
+                np.asarray([c for i in living for c in units[i].clocks], dtype=np.int64),
+                np.asarray([units[i].everywhere for i in living], dtype=np.int64),
             )
         return self._clocks

@@ -18,13 +18,13 @@ Span = tuple[int, int, bool]
 
 
 class History:
-    """Spans of every result, found by labels."""
+    """Spans of every result, found by labels; ``seen``: every label that has been measured."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: set[tuple[str, str]]) -> None:
         self._spans: dict[int, deque[Span]] = {}
         self._labels: list[tuple[int, int, Labels]] = []
         self._index: dict[tuple[int, str], tuple[dict[str, set[int]], list[int]]] = {}
-        self._seen: set[tuple[str, str]] = set()
+        self._seen = seen
 
     def add_result(self, result: int, condition: int, labels: Labels) -> None:
         """Let a result be found by its labels; results are numbered from 0 in order."""

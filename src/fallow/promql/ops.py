@@ -12,9 +12,10 @@ from fallow.series.layout import (
     MAXIMUM,
     MINIMUM,
     RAW,
+    SIDES,
     SLOPE,
     SQUARES,
-    TOTAL,
+    SUM,
 )
 
 # -- what a slot does -------------------------------------------------------------------------------------------------
@@ -111,15 +112,16 @@ TS_OF_LAST: Final = 22
 TS_OF_MIN: Final = 23
 TS_OF_MAX: Final = 24
 SMOOTHING: Final = 25
+QUANTILE_SIDE: Final = 26  # a quantile, told apart from the store's limit only
 
 RANGE_FUNCTIONS: Final[dict[str, tuple[int, frozenset[int]]]] = {
-    "avg_over_time": (AVG, TOTAL),
-    "sum_over_time": (SUM_OF, TOTAL),
+    "avg_over_time": (AVG, frozenset({SUM})),
+    "sum_over_time": (SUM_OF, frozenset({SUM})),
     "count_over_time": (COUNT, frozenset()),
     "min_over_time": (MIN, frozenset({MINIMUM})),
     "max_over_time": (MAX, frozenset({MAXIMUM})),
-    "stddev_over_time": (STDDEV, TOTAL | {SQUARES}),
-    "stdvar_over_time": (STDVAR, TOTAL | {SQUARES}),
+    "stddev_over_time": (STDDEV, frozenset({SUM, SQUARES})),
+    "stdvar_over_time": (STDVAR, frozenset({SUM, SQUARES})),
     "last_over_time": (LAST, frozenset()),
     "present_over_time": (PRESENT_OVER, frozenset()),
     "rate": (RATE, frozenset({FIRST_V, FIRST_RESET_SUM})),
@@ -140,7 +142,7 @@ RANGE_FUNCTIONS: Final[dict[str, tuple[int, frozenset[int]]]] = {
     "ts_of_max_over_time": (TS_OF_MAX, frozenset({RAW})),
     "double_exponential_smoothing": (SMOOTHING, frozenset({RAW})),
 }
-_STATISTICS: Final = dict(RANGE_FUNCTIONS.values())
+_STATISTICS: Final = dict(RANGE_FUNCTIONS.values()) | {QUANTILE_SIDE: SIDES}
 
 
 def statistics_of(fn: int) -> frozenset[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fallow.promql import ops
 from fallow.series import StoreSpec, pane_width
@@ -71,7 +71,7 @@ class Node:
     children: tuple[Node, ...] = ()
     parents: list[tuple[Node, int]] = field(default_factory=list["tuple[Node, int]"])
     classes: int = 0
-    """Bits of the interval classes of the conditions that read it."""
+    """Bits of the plan's classes in which it is evaluated."""
     domain: int = 0
     signal: int = -1
     """Leaves and FEED: which signal."""
@@ -98,36 +98,50 @@ class Node:
 
 @dataclass(slots=True)
 class Signal:
-    """One (name, offset) that the conditions read, with the windows that are asked of it."""
+    """One (name, offset) that the conditions of one domain read, with the windows that are asked of it."""
 
     name: str
     offset: int
+    domain: int
     stores: list[StoreSpec] = field(default_factory=list[StoreSpec])
     derived: bool = False
     """Its samples are a subquery's results."""
 
-    def store(self, window: int, statistics: frozenset[int], grid: int = 0) -> int:
+    def store(
+        self,
+        window: int,
+        statistics: frozenset[int],
+        grid: int = 0,
+        *,
+        limit: float | None = None,
+        includes: bool = False,
+    ) -> int:
         """The number of the store of this window, which from now on keeps these statistics too.
 
         Its windows end at multiples of the pane's width, which divides ``grid`` (0: is as it comes).
         """
         for i, known in enumerate(self.stores):
-            if known.window == window:
-                self.stores[i] = StoreSpec(window=window, width=known.width, statistics=known.statistics | statistics)
+            if known.window == window and (limit is None or known.limit in (None, limit)):
+                if limit is not None and known.limit is not None and known.includes != includes:
+                    continue
+                self.stores[i] = replace(
+                    known,
+                    statistics=known.statistics | statistics,
+                    limit=known.limit if limit is None else limit,
+                    includes=known.includes if limit is None else includes,
+                )
                 return i
         width = math.gcd(pane_width(window), grid)
-        self.stores.append(StoreSpec(window=window, width=width, statistics=statistics))
+        self.stores.append(StoreSpec(window=window, width=width, statistics=statistics, limit=limit, includes=includes))
         return len(self.stores) - 1
 
 
 @dataclass(slots=True)
 class Plan:
-    """Every node, signal and interval class; ``roots`` has the ROOT node of each condition."""
+    """Every node and signal; ``roots`` has the ROOT node of each condition."""
 
     nodes: list[Node] = field(default_factory=list[Node])
     signals: list[Signal] = field(default_factory=list[Signal])
-    intervals: list[int] = field(default_factory=list[int])
-    """Of each class, after ``close``."""
     roots: list[Node] = field(default_factory=list[Node])
     _known: dict[tuple[object, ...], Node] = field(default_factory=dict["tuple[object, ...]", Node])
 
@@ -142,38 +156,18 @@ class Plan:
                 child.parents.append((found, position))
         return found
 
-    def signal(self, name: str, offset: int) -> int:
-        """The number of the signal of this name and offset."""
+    def signal(self, name: str, offset: int, domain: int) -> int:
+        """The number of the signal of this name and offset in a domain."""
         for i, known in enumerate(self.signals):
-            if (known.name, known.offset, known.derived) == (name, offset, False):
+            if (known.name, known.offset, known.domain, known.derived) == (name, offset, domain, False):
                 return i
-        self.signals.append(Signal(name, offset))
+        self.signals.append(Signal(name, offset, domain))
         return len(self.signals) - 1
 
-    def derived(self, text: str) -> int:
+    def derived(self, text: str, domain: int) -> int:
         """The number of a new signal, the results of a subquery."""
-        self.signals.append(Signal(text, 0, derived=True))
+        self.signals.append(Signal(text, 0, domain, derived=True))
         return len(self.signals) - 1
-
-    def close(self) -> None:
-        """Say of every node which interval classes evaluate it.
-
-        What feeds a subquery is of a class before that of its readers, so that at one instant it comes first.
-        """
-        watched = [(root, (root.level, int(root.p[0]))) for root in self.roots]
-        watched += [(node, (node.level, node.interval)) for node in self.nodes if node.op == ops.FEED]
-        classes = sorted({kind for _, kind in watched})
-        self.intervals = [interval for _, interval in classes]
-        for top, kind in watched:
-            self._belongs(top, 1 << classes.index(kind))
-
-    def _belongs(self, top: Node, bit: int) -> None:
-        todo = [top]
-        while todo:
-            node = todo.pop()
-            if not node.classes & bit:
-                node.classes |= bit
-                todo.extend(child for child in node.children if child.op != ops.FEED)
 
 
 def below(node: Node) -> list[Node]:

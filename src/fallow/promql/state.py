@@ -46,6 +46,18 @@ SETTING: Final = _record(coverage=_F8, plain=np.bool_)
 """What holds for an engine's life. ``plain``: PromQL as Prometheus has it, nothing unknown, the lookback as it is."""
 
 
+WAITING: Final = _record(time=_I8, value=_F8, row=_I4, next=_I4, stale=np.bool_)
+"""A sample that waits, or a free place for one; ``next``: the one behind it, or -1."""
+
+
+class Queues(NamedTuple):
+    """(units,): the first and last of the samples that wait for each unit, -1 where none does, and their least time."""
+
+    head: Int32Array
+    tail: Int32Array
+    first: Int64Array
+
+
 class Units(NamedTuple):
     """(units,): what is evaluated together, on one event time.
 

@@ -11,10 +11,9 @@ import math
 import numpy as np
 from numba import njit
 
+from fallow.series._memory import prefetch
 from fallow.series.layout import (
-    CACHED,
-    CACHED_AT,
-    CACHED_LAST,
+    BELOW,
     CADENCE,
     CARRY,
     CHANGES,
@@ -30,12 +29,19 @@ from fallow.series.layout import (
     GAP_COUNT,
     GAPS,
     GAPS_SEEN,
+    HELD,
+    HELD_BITS,
+    LAST,
     LAST_T,
     LAST_V,
     MAXIMUM,
     MINIMUM,
     NONE,
+    OF_BOUNDARY,
+    OF_ROW,
+    OF_STORE,
     OLDEST,
+    OVER,
     PREVIOUS_T,
     PREVIOUS_V,
     RAW_COUNT,
@@ -43,6 +49,7 @@ from fallow.series.layout import (
     REFERENCE,
     RESET_SUM,
     RESETS,
+    ROW_WORDS,
     SLOPE_T,
     SLOPE_TT,
     SLOPE_TV,
@@ -59,6 +66,7 @@ from fallow.series.layout import (
     TAIL_RESETS,
     TAIL_T,
     TAIL_V,
+    UNDER,
     Float64Array,
     Int64Array,
     N,
@@ -66,6 +74,9 @@ from fallow.series.layout import (
 )
 
 SECONDS = 1e-9
+LINE_WORDS = 8
+part = njit(nogil=True, error_model="numpy", inline="always")
+"""What is compiled into the kernels that call it: a call hands over every word of every array's description."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -79,12 +90,11 @@ def clear_block(ints: Int64Array, base: int, words: int, first: int, stop: int, 
     for s in range(first, stop):
         at = base + stores[s].offset
         ints[at + CURRENT] = NONE
-        ints[at + CACHED_AT] = NONE
         ints[at + CLOSED + TAIL_T] = NONE
         ints[at + CLOSED + TAIL_PREVIOUS_T] = NONE
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def _remember_gap(ints: Int64Array, base: int, gap: int) -> None:
     """Take the gap into the last eight and set the cadence to their (lower) median."""
     seen = ints[base + GAPS_SEEN]
@@ -109,18 +119,18 @@ def _remember_gap(ints: Int64Array, base: int, gap: int) -> None:
             return
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _copy_tail(ints: Int64Array, base: int, to: int) -> None:
-    ints[to + TAIL_T] = ints[base + LAST_T]
-    ints[to + TAIL_V] = ints[base + LAST_V]
-    ints[to + TAIL_PREVIOUS_T] = ints[base + PREVIOUS_T]
-    ints[to + TAIL_PREVIOUS_V] = ints[base + PREVIOUS_V]
-    ints[to + TAIL_CHANGES] = ints[base + CHANGES]
-    ints[to + TAIL_RESETS] = ints[base + RESETS]
-    ints[to + TAIL_RESET_SUM] = ints[base + RESET_SUM]
+@part
+def _copy_tail(ints: Int64Array, base: int, into: Int64Array, to: int) -> None:
+    into[to + TAIL_T] = ints[base + LAST_T]
+    into[to + TAIL_V] = ints[base + LAST_V]
+    into[to + TAIL_PREVIOUS_T] = ints[base + PREVIOUS_T]
+    into[to + TAIL_PREVIOUS_V] = ints[base + PREVIOUS_V]
+    into[to + TAIL_CHANGES] = ints[base + CHANGES]
+    into[to + TAIL_RESETS] = ints[base + RESETS]
+    into[to + TAIL_RESET_SUM] = ints[base + RESET_SUM]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def _open_pane(ints: Int64Array, base: int, at: int, s: int, pane: int, stores: Records) -> None:
     """Make ``pane`` the store's newest; the panes between, and those that it overwrites, are empty."""
     current = ints[at + CURRENT]
@@ -128,7 +138,7 @@ def _open_pane(ints: Int64Array, base: int, at: int, s: int, pane: int, stores: 
     if current == NONE:
         skipped = 1
     else:
-        _copy_tail(ints, base, at + CLOSED)
+        _copy_tail(ints, base, ints, at + CLOSED)
         skipped = min(pane - current, ring)
     for k in range(skipped):
         j = at + STORE_WORDS + ((pane - k) % ring) * stride
@@ -138,26 +148,11 @@ def _open_pane(ints: Int64Array, base: int, at: int, s: int, pane: int, stores: 
     ints[at + CURRENT_SLOT] = pane % ring
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _two_sum(total: float, carry: float, x: float) -> tuple[float, float]:
-    """Neumaier's sum: (total + x, what was rounded away so far)."""
-    t = total + x
-    if math.isinf(t):
-        carry = 0.0
-    elif abs(total) >= abs(x):
-        carry += (total - t) + x
-    else:
-        carry += (x - t) + total
-    return t, carry
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def _first_in_pane(
-    ints: Int64Array,
     floats: Float64Array,
     j: int,
     s: int,
-    t: int,
     v: float,
     changes: float,
     resets: float,
@@ -165,7 +160,6 @@ def _first_in_pane(
     stores: Records,
 ) -> None:
     """Begin a pane with its first sample and the running counts as they are with it."""
-    ints[j + FIRST] = t
     if stores[s].first_v >= 0:
         floats[j + stores[s].first_v] = v
     if stores[s].first_changes >= 0:
@@ -174,29 +168,56 @@ def _first_in_pane(
         floats[j + stores[s].first_resets] = resets
     if stores[s].first_reset_sum >= 0:
         floats[j + stores[s].first_reset_sum] = reset_sum
+    _no_extremes(floats, j, s, stores)
+
+
+@part
+def _no_extremes(floats: Float64Array, j: int, s: int, stores: Records) -> None:
+    """Begin a pane's extremes, which give way to any number."""
     if stores[s].low >= 0:
-        floats[j + stores[s].low] = v
+        floats[j + stores[s].low] = np.nan
     if stores[s].high >= 0:
-        floats[j + stores[s].high] = v
+        floats[j + stores[s].high] = np.nan
+    if stores[s].below >= 0:
+        floats[j + stores[s].below + UNDER - BELOW] = np.nan
+        floats[j + stores[s].below + OVER - BELOW] = np.nan
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
+def _to_side(ints: Int64Array, floats: Float64Array, j: int, s: int, v: float, stores: Records) -> None:
+    """Count a sample on its side of the store's limit; NaN lies below every number."""
+    k = j + stores[s].below
+    if math.isnan(v):
+        ints[k] += 1 + (1 << 32)
+    elif v < stores[s].limit or (stores[s].includes and v == stores[s].limit):
+        ints[k] += 1
+        k += UNDER - BELOW
+        if not v <= floats[k]:
+            floats[k] = v
+    else:
+        k += OVER - BELOW
+        if not v >= floats[k]:
+            floats[k] = v
+
+
+@part
 def _count_in(
     ints: Int64Array, floats: Float64Array, base: int, j: int, s: int, start: int, t: int, v: float, stores: Records
 ) -> None:
     """Take a sample into the statistics of its pane that do not depend on order."""
-    n = ints[j] + 1
-    ints[j] = n
+    held = ints[j]
+    n = (held & HELD) + 1
+    offset = t - start if n == 1 else min(held >> HELD_BITS, t - start)
+    ints[j] = (offset << HELD_BITS) | min(n, HELD)
     where = stores[s].total
     if where >= 0:
-        k = j + stores[s].carry
         squares = stores[s].squares
         if squares >= 0 and n > 1:
             d = v - floats[j + where] / (n - 1)
             floats[j + squares] += d * d * (n - 1) / n
         elif squares >= 0:
             floats[j + squares] = v - v  # NaN where v is not finite, as in Prometheus
-        floats[j + where], floats[k] = _two_sum(floats[j + where], floats[k], v)
+        floats[j + where] += v
     where = stores[s].low
     if where >= 0 and (v < floats[j + where] or math.isnan(floats[j + where])):
         floats[j + where] = v
@@ -211,6 +232,8 @@ def _count_in(
         floats[j + where + 1] += seconds
         floats[j + where + 2] += seconds * seconds
         floats[j + where + 3] += seconds * x
+    if stores[s].below >= 0:
+        _to_side(ints, floats, j, s, v, stores)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -237,11 +260,9 @@ def append_sample(
         pane = (t - 1) // width
         if pane != ints[at + CURRENT]:
             _open_pane(ints, base, at, s, pane, stores)
-        if ints[at + CACHED_AT] >= t:
-            ints[at + CACHED_AT] = NONE
         j = at + STORE_WORDS + ints[at + CURRENT_SLOT] * stores[s].stride
         if ints[j] == 0:
-            _first_in_pane(ints, floats, j, s, t, v, changes, resets, reset_sum, stores)
+            _first_in_pane(floats, j, s, v, changes, resets, reset_sum, stores)
         _count_in(ints, floats, base, j, s, pane * width, t, v, stores)
         if stores[s].raw >= 0:
             count = ints[at + RAW_COUNT]
@@ -251,6 +272,25 @@ def append_sample(
     floats[base + CHANGES], floats[base + RESETS], floats[base + RESET_SUM] = changes, resets, reset_sum
     ints[base + PREVIOUS_T], ints[base + PREVIOUS_V] = last, ints[base + LAST_V]
     ints[base + LAST_T], floats[base + LAST_V], ints[base + STALE] = t, v, 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def expect_row(ints: Int64Array, base: int, first: int, stop: int, stores: Records) -> None:
+    """A sample of this row comes soon."""
+    for k in range(0, ROW_WORDS, LINE_WORDS):
+        prefetch(ints, base + k)
+    for s in range(first, stop):
+        prefetch(ints, base + stores[s].offset)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def expect_panes(ints: Int64Array, base: int, first: int, stop: int, stores: Records) -> None:
+    """It comes sooner: its panes."""
+    for s in range(first, stop):
+        at = base + stores[s].offset
+        j = at + STORE_WORDS + ints[at + CURRENT_SLOT] * stores[s].stride
+        prefetch(ints, j)
+        prefetch(ints, j + stores[s].stride - 1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -265,11 +305,10 @@ def merge_sample(
         if ints[at + CURRENT] - pane >= ring:
             continue
         j = at + STORE_WORDS + (pane % ring) * stores[s].stride
-        ints[at + CACHED_AT] = NONE
         if ints[j] == 0:
             for k in range(ring):  # order-dependent words of a pane that was empty: as of the next one that is not
                 later = at + STORE_WORDS + ((pane + 1 + k) % ring) * stores[s].stride
-                if ints[later] > 0:
+                if ints[later] != 0:
                     for w in range(stores[s].stride):
                         ints[j + w] = 0
                     for where in (
@@ -281,78 +320,147 @@ def merge_sample(
                         if where >= 0:
                             ints[j + where] = ints[later + where]
                     break
-            for where in (stores[s].low, stores[s].high):
-                if where >= 0:
-                    floats[j + where] = v
-            ints[j + FIRST] = t
-        ints[j + FIRST] = min(ints[j + FIRST], t)
+            _no_extremes(floats, j, s, stores)
         _count_in(ints, floats, base, j, s, pane * width, t, v, stores)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _sum_total(ints: Int64Array, floats: Float64Array, c: int, first: int, panes: int, s: int, stores: Records) -> None:
-    """SUM, CARRY and SQUARES of ``panes`` panes from word ``first`` on, taken into the window's."""
-    stride, where, carried, squares = stores[s].stride, stores[s].total, stores[s].carry, stores[s].squares
-    n = ints[c + N]
-    total, carry, spread = floats[c + SUM], floats[c + CARRY], floats[c + SQUARES]
+@part
+def _sum_total(floats: Float64Array, first: int, panes: int, s: int, stores: Records, summary: Float64Array) -> None:
+    """SUM of ``panes`` panes from word ``first`` on, taken into the window's, with what is rounded away (Knuth)."""
+    stride = stores[s].stride
+    j = first + stores[s].total
+    total, carry = summary[SUM], summary[CARRY]
+    for _ in range(panes):  # an empty pane's is 0
+        x = floats[j]
+        j += stride
+        t = total + x
+        back = t - total
+        carry += (total - (t - back)) + (x - back)
+        total = t
+    summary[SUM], summary[CARRY] = total, carry if math.isfinite(total) else 0.0
+
+
+@part
+def _sum_squares(
+    ints: Int64Array,
+    floats: Float64Array,
+    first: int,
+    panes: int,
+    s: int,
+    stores: Records,
+    summary: Float64Array,
+    n: int,
+) -> None:
+    """SQUARES likewise, before SUM is: the window has n samples so far."""
+    stride, where, squares = stores[s].stride, stores[s].total, stores[s].squares
+    total, spread = summary[SUM] + summary[CARRY], summary[SQUARES]
+    count = n
     for k in range(panes):
         j = first + k * stride
-        n0 = ints[j]
+        n0 = ints[j] & HELD
         if n0 == 0:
             continue
-        if squares >= 0:
-            spread += floats[j + squares]
-            if n > 0:
-                d = (floats[j + where] + floats[j + carried]) / n0 - (total + carry) / n
-                spread += d * d * n0 * n / (n0 + n)
-        total, carry = _two_sum(total, carry, floats[j + where])
-        carry += floats[j + carried]
-        n += n0
-    floats[c + SUM], floats[c + CARRY], floats[c + SQUARES] = total, carry, spread
+        spread += floats[j + squares]
+        if count > 0:
+            d = floats[j + where] / n0 - total / count
+            spread += d * d * n0 * count / (n0 + count)
+        count += n0
+        total += floats[j + where]
+    summary[SQUARES] = spread
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
 def _sum_slope(
-    ints: Int64Array, floats: Float64Array, c: int, first: int, panes: int, lag: int, s: int, stores: Records
+    ints: Int64Array,
+    floats: Float64Array,
+    first: int,
+    panes: int,
+    lag: int,
+    s: int,
+    stores: Records,
+    summary: Float64Array,
 ) -> None:
     """Σv, Σt, Σtt, Σtv likewise, with t from the window's start, which is ``lag`` panes before the first."""
     stride, where = stores[s].stride, stores[s].slope
     for k in range(panes):
         j = first + k * stride
-        n0 = ints[j]
+        n0 = ints[j] & HELD
+        if n0 == 0:
+            continue
         shift = (lag + k) * stores[s].width * SECONDS
         j += where  # the four lie side by side
-        floats[c + SLOPE_V] += floats[j]
-        floats[c + SLOPE_T] += floats[j + 1] + n0 * shift
-        floats[c + SLOPE_TT] += floats[j + 2] + 2 * shift * floats[j + 1] + n0 * shift * shift
-        floats[c + SLOPE_TV] += floats[j + 3] + shift * floats[j]
+        summary[SLOPE_V] += floats[j]
+        summary[SLOPE_T] += floats[j + 1] + n0 * shift
+        summary[SLOPE_TT] += floats[j + 2] + 2 * shift * floats[j + 1] + n0 * shift * shift
+        summary[SLOPE_TV] += floats[j + 3] + shift * floats[j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
+def _lowest(
+    ints: Int64Array, floats: Float64Array, first: int, panes: int, stride: int, where: int, low: float
+) -> float:
+    """The least of a statistic of the panes that hold something; NaN gives way to any number."""
+    for k in range(panes):
+        j = first + k * stride
+        x = floats[j + where]
+        if not low <= x and not math.isnan(x) and ints[j] != 0:
+            low = x
+    return low
+
+
+@part
+def _highest(
+    ints: Int64Array, floats: Float64Array, first: int, panes: int, stride: int, where: int, high: float
+) -> float:
+    """The greatest likewise."""
+    for k in range(panes):
+        j = first + k * stride
+        x = floats[j + where]
+        if not high >= x and not math.isnan(x) and ints[j] != 0:
+            high = x
+    return high
+
+
+@part
 def _sum_extremes(
-    ints: Int64Array, floats: Float64Array, c: int, first: int, panes: int, s: int, stores: Records
+    ints: Int64Array, floats: Float64Array, first: int, panes: int, s: int, stores: Records, summary: Float64Array
 ) -> None:
-    """MINIMUM and MAXIMUM likewise; NaN gives way to any number."""
+    """MINIMUM, MAXIMUM and both sides of the store's limit likewise."""
     stride = stores[s].stride
     where = stores[s].low
     if where >= 0:
-        low = floats[c + MINIMUM]
-        for k in range(panes):
-            x = floats[first + k * stride + where]
-            if ints[first + k * stride] > 0 and not low <= x and not math.isnan(x):
-                low = x
-        floats[c + MINIMUM] = low
+        summary[MINIMUM] = _lowest(ints, floats, first, panes, stride, where, summary[MINIMUM])
     where = stores[s].high
     if where >= 0:
-        high = floats[c + MAXIMUM]
+        summary[MAXIMUM] = _highest(ints, floats, first, panes, stride, where, summary[MAXIMUM])
+    where = stores[s].below
+    if where >= 0:
+        sides = summary.view(np.int64)
         for k in range(panes):
-            x = floats[first + k * stride + where]
-            if ints[first + k * stride] > 0 and not high >= x and not math.isnan(x):
-                high = x
-        floats[c + MAXIMUM] = high
+            sides[BELOW] += ints[first + k * stride + where]
+        summary[UNDER] = _highest(ints, floats, first, panes, stride, where + UNDER - BELOW, summary[UNDER])
+        summary[OVER] = _lowest(ints, floats, first, panes, stride, where + OVER - BELOW, summary[OVER])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@part
+def _begin_summary(
+    ints: Int64Array, floats: Float64Array, j: int, pane: int, s: int, stores: Records, summary: Float64Array
+) -> None:
+    """What the window's oldest pane that holds something says alone."""
+    words = summary.view(np.int64)
+    words[OLDEST] = pane
+    words[FIRST] = pane * stores[s].width + (ints[j] >> HELD_BITS)
+    if stores[s].first_v >= 0:
+        summary[FIRST_V] = floats[j + stores[s].first_v]
+    if stores[s].first_changes >= 0:
+        summary[FIRST_CHANGES] = floats[j + stores[s].first_changes]
+    if stores[s].first_resets >= 0:
+        summary[FIRST_RESETS] = floats[j + stores[s].first_resets]
+    if stores[s].first_reset_sum >= 0:
+        summary[FIRST_RESET_SUM] = floats[j + stores[s].first_reset_sum]
+
+
+@part
 def _sum_run(
     ints: Int64Array,
     floats: Float64Array,
@@ -363,66 +471,65 @@ def _sum_run(
     begin: int,
     s: int,
     stores: Records,
+    summary: Float64Array,
 ) -> None:
     """Take ``panes`` panes from ``pane`` on, which lie side by side from ``slot`` of the ring on, into the window."""
-    c, stride = at + CACHED, stores[s].stride
+    words = summary.view(np.int64)
+    stride = stores[s].stride
     first = at + STORE_WORDS + slot * stride
     n = 0
     for k in range(panes):
-        n += ints[first + k * stride]
+        n += ints[first + k * stride] & HELD
     if n == 0:
         return
-    if ints[c + N] == 0:
+    if words[N] == 0:
         k = 0
         while ints[first + k * stride] == 0:
             k += 1
-        ints[at + OLDEST] = pane + k
-        j = first + k * stride
-        ints[c + FIRST] = ints[j + FIRST]
-        if stores[s].first_v >= 0:
-            ints[c + FIRST_V] = ints[j + stores[s].first_v]
-        if stores[s].first_changes >= 0:
-            ints[c + FIRST_CHANGES] = ints[j + stores[s].first_changes]
-        if stores[s].first_resets >= 0:
-            ints[c + FIRST_RESETS] = ints[j + stores[s].first_resets]
-        if stores[s].first_reset_sum >= 0:
-            ints[c + FIRST_RESET_SUM] = ints[j + stores[s].first_reset_sum]
+        _begin_summary(ints, floats, first + k * stride, pane + k, s, stores, summary)
+    if stores[s].squares >= 0:
+        _sum_squares(ints, floats, first, panes, s, stores, summary, words[N])
     if stores[s].total >= 0:
-        _sum_total(ints, floats, c, first, panes, s, stores)
-    _sum_extremes(ints, floats, c, first, panes, s, stores)
+        _sum_total(floats, first, panes, s, stores, summary)
+    _sum_extremes(ints, floats, first, panes, s, stores, summary)
     if stores[s].slope >= 0:
-        _sum_slope(ints, floats, c, first, panes, pane - begin, s, stores)
-    ints[c + N] += n
+        _sum_slope(ints, floats, first, panes, pane - begin, s, stores, summary)
+    words[N] += n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def sum_up(ints: Int64Array, floats: Float64Array, base: int, s: int, boundary: int, stores: Records) -> int:
-    """Sum up the window (boundary−W, boundary] of store s into its cache; returns how many samples it holds."""
+@part
+def sum_up(
+    ints: Int64Array, floats: Float64Array, base: int, s: int, boundary: int, stores: Records, summary: Float64Array
+) -> int:
+    """Sum up the window (boundary−W, boundary] of store s; returns how many samples it holds.
+
+    ``summary`` may be that of the call before: of the same window it is not computed again.
+    """
+    words = summary.view(np.int64)
+    if words[OF_BOUNDARY] == boundary and words[OF_ROW] == base and words[OF_STORE] == s:
+        return words[N]
+    words[OF_BOUNDARY], words[OF_ROW], words[OF_STORE] = boundary, base, s
     at = base + stores[s].offset
-    c = at + CACHED
-    if ints[at + CACHED_AT] == boundary:
-        return ints[c + N]
-    ints[at + CACHED_AT] = boundary
     ring = stores[s].ring
     current = ints[at + CURRENT]
     stop = boundary // stores[s].width
     begin = stop - (ring - 1)
-    for k in range(STATISTICS):
-        ints[c + k] = 0
-    floats[c + MINIMUM] = floats[c + MAXIMUM] = np.nan
+    for k in range(STATISTICS + 1):
+        words[k] = 0
+    summary[MINIMUM] = summary[MAXIMUM] = summary[UNDER] = summary[OVER] = np.nan
     pane, last = max(begin, current - ring + 1), min(stop, current + 1)
-    if pane < last:
-        slot = pane % ring
-        straight = min(last - pane, ring - slot)
-        _sum_run(ints, floats, at, pane, slot, straight, begin, s, stores)
-        if pane + straight < last:
-            _sum_run(ints, floats, at, pane + straight, 0, last - pane - straight, begin, s, stores)
+    for _ in range(2):  # from its oldest pane to the ring's end, and on from the ring's beginning
+        if pane < last:
+            slot = pane % ring
+            panes = min(last - pane, ring - slot)
+            _sum_run(ints, floats, at, pane, slot, panes, begin, s, stores, summary)
+            pane += panes
     if current < stop:
-        _copy_tail(ints, base, at + CACHED_LAST)
+        _copy_tail(ints, base, words, LAST)
     else:
         for k in range(7):
-            ints[at + CACHED_LAST + k] = ints[at + CLOSED + k]
-    return ints[c + N]
+            words[LAST + k] = ints[at + CLOSED + k]
+    return words[N]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

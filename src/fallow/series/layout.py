@@ -46,9 +46,11 @@ ROW_WORDS: Final = GAPS + GAP_COUNT
 
 # -- header of a store, words -----------------------------------------------------------------------------------------
 CURRENT: Final = 0  # number of the newest pane that has a sample
+CURRENT_SLOT: Final = 1  # its place in the ring
+RAW_COUNT: Final = 2  # samples ever written into the raw ring
 # What the row's header said when the pane before the current one got its last sample.
-CLOSED: Final = 1
-# The same seven words in a row's header and in CLOSED and CACHED_LAST, in this order.
+CLOSED: Final = 3
+# The same seven words in a row's header, in CLOSED and in a Summary's LAST, in this order.
 TAIL: Final = (LAST_T, LAST_V, PREVIOUS_T, PREVIOUS_V, CHANGES, RESETS, RESET_SUM)
 TAIL_T: Final = 0
 TAIL_V: Final = 1
@@ -57,15 +59,16 @@ TAIL_PREVIOUS_V: Final = 3
 TAIL_CHANGES: Final = 4
 TAIL_RESETS: Final = 5
 TAIL_RESET_SUM: Final = 6
-CACHED_AT: Final = 8  # the boundary B that the words below are of; NONE: compute them
-CACHED_LAST: Final = 9
-OLDEST: Final = 16  # number of the oldest pane in the window that has a sample
-CACHED: Final = 17  # one word per statistic, as they are numbered below
-RAW_COUNT: Final = 33  # samples ever written into the raw ring
+STORE_WORDS: Final = CLOSED + len(TAIL)
+
+# -- a pane: its first word, then one for each statistic that its store keeps, as they are numbered below -----------------
+HELD_BITS: Final = 17
+HELD: Final = (1 << HELD_BITS) - 1
+"""The first word's low bits: how many samples, at most so many; above them the time of the first from the pane's start."""
 
 # -- statistics of a pane and of a window -----------------------------------------------------------------------------
 N: Final = 0
-FIRST: Final = 1  # time of the first sample
+FIRST: Final = 1  # time of the first sample (of a pane: in its first word)
 SUM: Final = 2
 SQUARES: Final = 3  # sum of squared distances from the mean (needs SUM)
 MINIMUM: Final = 4
@@ -78,48 +81,64 @@ SLOPE_V: Final = 10  # Σv, Σt, Σtt, Σtv with v from the row's REFERENCE and 
 SLOPE_T: Final = 11
 SLOPE_TT: Final = 12
 SLOPE_TV: Final = 13
-CARRY: Final = 14  # what adding up SUM rounded away (needs SUM)
-STATISTICS: Final = 15
-RAW: Final = 15
+BELOW: Final = 14  # how many samples lie below the store's limit, and in the high half how many of those are NaN
+UNDER: Final = 15  # the largest that does
+OVER: Final = 16  # the smallest that does not
+STATISTICS: Final = 17
+RAW: Final = 17
 """Not a statistic: asks for a ring of the newest RAW_LIMIT samples beside the panes."""
 RAW_LIMIT: Final = 512
-CURRENT_SLOT: Final = 34  # its place in the ring
-STORE_WORDS: Final = 35
+
+# -- a summary of a window, words: its statistics, then ---------------------------------------------------------------
+CARRY: Final = STATISTICS  # what adding up SUM rounded away
+LAST: Final = CARRY + 1  # the row's header as it was at the window's end
+OLDEST: Final = LAST + len(TAIL)  # number of the oldest pane in the window that has a sample
+OF_ROW: Final = OLDEST + 1  # the row, store and boundary that all this is of
+OF_STORE: Final = OF_ROW + 1
+OF_BOUNDARY: Final = OF_STORE + 1
+SUMMARY_WORDS: Final = OF_BOUNDARY + 1
 
 SLOPE: Final = frozenset({SLOPE_V, SLOPE_T, SLOPE_TT, SLOPE_TV})
-TOTAL: Final = frozenset({SUM, CARRY})
+SIDES: Final = frozenset({BELOW, UNDER, OVER})
 
-_FEW: Final = 120
+_FEW: Final = 40
+_MORE: Final = 60
+_SHORT_S: Final = 120
+"""Windows up to this long have more panes."""
 _NICE_S: Final = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 
 def pane_width(window: int) -> int:
-    """The pane width, in ns, for a window in ns: about 120 panes, and it divides the window.
+    """The pane width, in ns, for a window in ns: up to 40 panes, 60 up to two minutes, and it divides the window.
 
-    >>> pane_width(1800 * SECOND) // SECOND, pane_width(60 * SECOND) // SECOND, pane_width(900 * SECOND) // SECOND
-    (15, 1, 10)
+    >>> pane_width(1800 * SECOND) // SECOND, pane_width(60 * SECOND) // SECOND, pane_width(600 * SECOND) // SECOND
+    (60, 1, 15)
     """
     if window % SECOND:
         # A window with a fraction of a second: the widest divisor of both, halved down to at least a few panes.
         return int(np.gcd(window, SECOND)) if window // int(np.gcd(window, SECOND)) <= 40 * _FEW else window
     seconds = window // SECOND
-    if seconds <= _FEW:
+    few = _MORE if seconds <= _SHORT_S else _FEW
+    if seconds <= few:
         return SECOND
     for nice in _NICE_S:
-        if nice * _FEW >= seconds and seconds % nice == 0 and nice * 10 <= seconds:
+        if nice * few >= seconds and seconds % nice == 0 and nice * 10 <= seconds:
             return nice * SECOND
     divisors = [d for d in range(1, seconds // 10 + 1) if seconds % d == 0]
-    wide = [d for d in divisors if d * _FEW >= seconds]
+    wide = [d for d in divisors if d * few >= seconds]
     return (wide[0] if wide else divisors[-1]) * SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSpec:
-    """One window of one signal and the statistics its panes keep."""
+    """One window of one signal and the statistics its panes keep; of which number SIDES are kept, if they are."""
 
     window: int
     width: int
     statistics: frozenset[int]
+    limit: float | None = None
+    includes: bool = False
+    """The number itself counts as below it."""
 
     @property
     def ring(self) -> int:
@@ -141,29 +160,8 @@ class StoreSpec:
         return STORE_WORDS + self.ring * self.stride + (2 * RAW_LIMIT if RAW in self.statistics else 0)
 
     def _kept(self) -> list[int]:
-        return sorted((self.statistics | {N, FIRST}) - {RAW})
+        return sorted((self.statistics | {N}) - {RAW})
 
-
-STORE: Final = np.dtype(
-    [(name, np.int64) for name in ("offset", "window", "width", "ring", "stride", "raw")]
-    + [
-        (name, np.int64)
-        for name in (
-            "total",
-            "squares",
-            "low",
-            "high",
-            "first_v",
-            "first_changes",
-            "first_resets",
-            "first_reset_sum",
-            "slope",
-            "carry",
-        )
-    ]
-)
-"""A store as the kernels read it: offset in the block; window and width in ns; ring in panes; stride in words; where
-the ring of samples begins, from the store's start; and where each statistic lies within a pane. -1: not kept."""
 
 _PLACES: Final = {
     "total": SUM,
@@ -175,8 +173,14 @@ _PLACES: Final = {
     "first_resets": FIRST_RESETS,
     "first_reset_sum": FIRST_RESET_SUM,
     "slope": SLOPE_V,
-    "carry": CARRY,
+    "below": BELOW,
 }
+STORE: Final = np.dtype(
+    [(name, np.int64) for name in ("offset", "window", "width", "ring", "stride", "raw", *_PLACES, "includes")]
+    + [("limit", np.float64)]
+)
+"""A store as the kernels read it: offset in the block; window and width in ns; ring in panes; stride in words; where
+the ring of samples begins, from the store's start; and where each statistic lies within a pane. -1: not kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +214,7 @@ def layouts_of(signals: Iterable[Iterable[StoreSpec]]) -> Layouts:
         columns[i]["offset"], columns[i]["window"], columns[i]["width"] = offsets[i], store.window, store.width
         columns[i]["ring"], columns[i]["stride"] = store.ring, store.stride
         columns[i]["raw"] = STORE_WORDS + store.ring * store.stride if RAW in store.statistics else -1
+        columns[i]["limit"], columns[i]["includes"] = store.limit or 0.0, store.includes
         for name, statistic in _PLACES.items():
             columns[i][name] = store.position(statistic)
     return Layouts(first=tuple(first), stop=tuple(stop), words=tuple(words), stores=columns)

@@ -165,7 +165,7 @@ def test_explain_says_windows_panes_and_clocks() -> None:
     engine = Engine(SeriesTable(), [Condition(expr="max_over_time(a[30m]) < 0.1 and on (job) b > 1")])
     said = engine.explain(0)
     assert "30m" in said
-    assert "120 panes of 15 s" in said
+    assert "30 panes of 60 s" in said
     assert "several clocks together" in said
 
 
