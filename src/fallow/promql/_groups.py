@@ -28,20 +28,16 @@ def _members(group: int, slots: Records, heads: Int32Array, links: Records) -> I
     count = 0
     link = heads[group]
     while link >= 0:
-        count += slots[slots[links[link].slot].a].flags != 0
+        count += 1
         link = links[link].next
-    found = np.empty(count, dtype=np.int64)
-    rank = np.empty(count, dtype=np.float64)
-    k = 0
+    by_rank = np.full(count, -1, dtype=np.int64)
     link = heads[group]
     while link >= 0:
         slot = links[link].slot
         if slots[slots[slot].a].flags != 0:
-            found[k] = slot
-            rank[k] = slots[slot].key
-            k += 1
+            by_rank[int(slots[slot].key)] = slot
         link = links[link].next
-    return found[np.argsort(rank)]
+    return by_rank[by_rank >= 0]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -104,17 +100,22 @@ def _same(a: float, b: float) -> bool:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _coalesced(bounds: Float64Array, counts: Float64Array) -> tuple[Float64Array, Float64Array]:
     """The buckets by their bounds, those of one bound added up."""
-    order = np.argsort(bounds, kind="mergesort")
     bound = np.empty(len(bounds), dtype=np.float64)
     count = np.empty(len(bounds), dtype=np.float64)
     n = 0
-    for k in order:
-        if n > 0 and bounds[k] == bound[n - 1]:
-            count[n - 1] += counts[k]
-        else:
-            bound[n] = bounds[k]
-            count[n] = counts[k]
-            n += 1
+    for k in range(len(bounds)):
+        at = n
+        while at > 0 and bound[at - 1] > bounds[k]:
+            at -= 1
+        if at > 0 and bound[at - 1] == bounds[k]:
+            count[at - 1] += counts[k]
+            continue
+        for j in range(n, at, -1):
+            bound[j] = bound[j - 1]
+            count[j] = count[j - 1]
+        bound[at] = bounds[k]
+        count[at] = counts[k]
+        n += 1
     return bound[:n], count[:n]
 
 

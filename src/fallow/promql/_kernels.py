@@ -504,6 +504,8 @@ def run_units(
             played = 0  # what a slower class of this interval has changed, the faster ones read
             for k in range(classes):
                 interval = intervals[k]
+                if final and t > _grid(limit, interval):
+                    continue  # the stream ends for it before the others
                 start, stop = units.tape_start[u, k], units.tape_stop[u, k]
                 if start == stop:
                     continue

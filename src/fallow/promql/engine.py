@@ -163,7 +163,7 @@ class Engine:
         self.signals = frozenset(signal.name for signal in plan.signals)
         self._layouts = layouts_of(signal.stores for signal in plan.signals)
         self._rows = Rows(self._layouts, max_rows)
-        self._graph = Graph(plan, self._rows, len(classes))
+        self._graph = Graph(plan, self._rows, len(classes), named=query is not None)
         self._nodes = node_records(plan, self._layouts, self.numbers)
         self._intervals: Int64Array = np.asarray([c.interval for c in classes], dtype=np.int64)
         self._rhythms: Int64Array = np.asarray([c.rhythm for c in classes], dtype=np.int64)

@@ -95,10 +95,14 @@ class Made(NamedTuple):
 
 
 class Graph:
-    """Slots, groups and units of one plan; ``flush`` brings their columns up to date for the kernels."""
+    """Slots, groups and units of one plan; ``flush`` brings their columns up to date for the kernels.
 
-    def __init__(self, plan: Plan, rows: Rows, classes: int) -> None:
+    ``named``: results have metric names, so that what ``or`` takes from either side is one element only where they agree.
+    """
+
+    def __init__(self, plan: Plan, rows: Rows, classes: int, *, named: bool = False) -> None:
         self.plan = plan
+        self._named = named
         self.rows = rows
         self.labels: list[Labels] = []
         """Of each slot, without the metric name."""
@@ -527,7 +531,8 @@ class Graph:
 
     def _either(self, node: Node, key: Key, position: int, slot: int) -> None:
         """``or``: one slot per element, whichever side it comes from."""
-        same = ((NAME, "or"), (NAME, self.names[slot]), (NAME, str(self.drops[slot])), *self.labels[slot])
+        shown = self.names[slot] if self._named and not self.drops[slot] else ""
+        same = ((NAME, "or"), (NAME, shown), *self.labels[slot])
         known = self.keys[node.index].get(same)
         if known is not None and not (known.left_slots if position == 0 else known.right_slots):
             known.add(position, slot)

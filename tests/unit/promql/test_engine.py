@@ -32,7 +32,7 @@ REFUSED = (
     ("a + on(b) fill(0) c", "fill is not supported", 10),
     ('label_replace(a, "x", "", "y", "(")', "invalid regular expression", 0),
     ('label_join(a, "", "-")', "invalid destination label name", 0),
-    ('topk("x", a)', "wants a number", 0),
+    ('limitk("x", a)', "wants a number", 0),
     ("double_exponential_smoothing(a[5m], 2, 0.5)", "invalid smoothing factor", 36),
     ("", "no expression|empty|not valid", 0),
 )
@@ -202,12 +202,12 @@ def test_the_k_largest_change_places() -> None:
 def test_who_is_largest_is_unknown_while_one_that_may_be_is() -> None:
     # h2's window has too few samples. With one place, it might be the largest; with two, h1 has one whatever h2 is.
     feed = Feed(
-        Condition(expr="topk(1, avg_over_time(a[10s])) > 0", for_ns=3 * SECOND),
-        Condition(expr="topk(2, avg_over_time(a[10s])) > 0", for_ns=3 * SECOND),
+        Condition(expr="topk(1, avg_over_time(a[10s])) > 0", for_ns=8 * SECOND),
+        Condition(expr="topk(2, avg_over_time(a[10s])) > 0", for_ns=8 * SECOND),
         idle_after_ns=1000 * SECOND,
     )
     edges: list[Edge] = []
-    for second in range(1, 40):
+    for second in range(1, 34):
         edges += feed.send("h1", second, 5.0)
         edges += feed.send("h2", second, 1.0, "other")
         if second % 3 == 0 and (second <= 12 or second % 6 == 0):
@@ -224,7 +224,7 @@ def test_a_subquery_is_a_series_of_results_at_its_steps() -> None:
         edges += feed.send("h1", second, 9.0 if 20 <= second < 28 else 1.0)
     edges += feed.engine.finish()
     # -1…1 9 9 9 9 1-  steps 20 22 24 26: three of them from 24 on, and until 22 leaves at 32.
-    assert [(e.state, e.time // SECOND, e.value) for e in edges] == [("began", 24, 3.0), ("ended", 32, 4.0)]
+    assert [(e.state, e.time // SECOND, e.value) for e in edges] == [("began", 24, 3.0), ("ended", 32, 3.0)]
 
 
 def test_what_a_subquery_did_not_see_is_unknown_not_absent() -> None:
@@ -233,7 +233,7 @@ def test_what_a_subquery_did_not_see_is_unknown_not_absent() -> None:
     for second in range(1, 150):
         edges += feed.send("h1", second, 1.0, "clock")
         if second < 60 or second > 110:
-            edges += feed.send("h1", second, 9.0 if second == 111 else 1.0)
+            edges += feed.send("h1", second, 9.0 if second in (111, 112) else 1.0)
     edges += feed.engine.finish()
     # Missing from 60 on (an instant selector looks back 15 s); at 112 one is seen, but the window is whole again
     # only when 110, the last step without data, has left it.
@@ -249,7 +249,7 @@ def test_a_quantile_of_a_classic_histogram() -> None:
 
 
 def test_relabelled_elements_match_and_join() -> None:
-    feed = Feed(Condition(expr='sum by (rack) (label_replace(a, "rack", "$1", "host_name", "(r\\d+).*")) > 5'))
+    feed = Feed(Condition(expr='sum by (rack) (label_replace(a, "rack", "$1", "host_name", "(r[0-9]+).*")) > 5'))
     edges = feed.send("r1-a", 1, 3.0) + feed.send("r1-b", 1, 4.0) + feed.send("r2-a", 1, 5.0) + feed.engine.finish()
     assert [(dict(e.labels), e.value) for e in edges if e.state == "began"] == [({"rack": "r1"}, 7.0)]
 
