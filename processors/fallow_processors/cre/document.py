@@ -70,7 +70,7 @@ def parse_rules(
                 problems.append(wrong.problem(document))
             except DocumentError as error:
                 problems += error.problems
-    if own_ids or not published:
+    if not published:
         problems += _twice(rules)
     if problems:
         raise DocumentError(problems)

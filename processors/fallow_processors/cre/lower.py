@@ -84,12 +84,16 @@ class Lowering:
     def __init__(self, terms: Mapping[str, ItemDoc]) -> None:
         self._terms = terms
         self._open: list[str] = []
+        self._later: list[Wrong] = []
+        """What published compilers find only once all conditions are read."""
 
     def root(self, doc: ConditionDoc, at: Location) -> Node:
         """The rule's outermost node."""
         found = self._condition(doc.sequence, doc.set, at, None)
         if found is None:
             raise Wrong("NotSupported", "a rule needs a sequence or a set", at, value=True)
+        if self._later:
+            raise self._later[0]
         return found if _says_origin(found) else _with_origin(found)
 
     def _condition(
@@ -133,7 +137,7 @@ class Lowering:
             except ValueError as error:
                 raise Wrong("InvalidWindow", str(error), (*at, "window"), place=spot.node) from error
         if doc.event is not None and not doc.event.source:
-            raise Wrong("InvalidEventType", "event.source is empty", (*at, "event"), place=spot.node)
+            self._later.append(Wrong("InvalidEventType", "event.source is empty", (*at, "event"), place=spot.node))
         found = Node(
             ordered=key == "order",
             window=window,
@@ -159,7 +163,7 @@ class Lowering:
         if node is not None:
             return node
         if doc.promql is not None:
-            return _metric(doc.promql, at, place, options)
+            return self._metric(doc.promql, at, place, options)
         if doc.field == METRIC_FIELD and doc.value:
             return Metric(
                 expr=str(doc.value),
@@ -170,7 +174,49 @@ class Lowering:
                 negate=options,
                 at=(*at, "value"),
             )
-        return _term(doc, spot, place, at, options, negative)
+        return self._term(doc, spot, place, at, options, negative)
+
+    def _term(
+        self, doc: ItemDoc, spot: _Spot, place: Location, at: Location, options: NegateOptions, negative: bool
+    ) -> Term:
+        scalars: tuple[tuple[TermKind, str], ...] = ("value", doc.value), ("regex", doc.regex), ("jq", doc.jq)
+        given = [Pattern(kind, str(text), str(doc.field)) for kind, text in scalars if text]
+        if not given:
+            raise Wrong("TermNotFound", "a term needs a value, a regex, a jq, or a condition", at, place=place)
+        if len(given) > 1:
+            self._later.append(Wrong("InvalidNodeType", "a term has one of value, regex and jq", at, place=spot.node))
+        extracts: list[Extract] = []
+        for e in () if negative else doc.extract or ():
+            if not _NAME.fullmatch(e.name):
+                message = f"{str(e.name)!r} found, expected a name of letters, digits and '_'"
+                raise Wrong("ExtractName", message, (*at, "extract"))
+            if bool(e.jq) == bool(e.regex):
+                message = "an extract needs either a regex or a jq"
+                self._later.append(Wrong("ExtractTerm", message, (*at, "extract"), place=spot.node))
+            extracts.append(
+                Extract(str(e.name), "jq", str(e.jq)) if e.jq else Extract(str(e.name), "regex", str(e.regex))
+            )
+        return Term(pattern=given[0], count=max(1, doc.count), negate=options, extract=tuple(extracts))
+
+    def _metric(self, doc: PromqlDoc, at: Location, place: Location, options: NegateOptions) -> Metric:
+        at = (*at, "promql")
+        for_ns, interval_ns = (
+            _duration(doc.for_, (*at, "for")),
+            _duration(doc.interval, (*at, "interval"), DEFAULT_INTERVAL),
+        )
+        if doc.event is not None and not doc.event.source:
+            self._later.append(Wrong("InvalidEventType", "event.source is empty", (*at, "event"), place=place))
+        if not doc.expr:
+            self._later.append(Wrong("MissingScalar", "promql needs an expr", at, place=place))
+        return Metric(
+            expr=str(doc.expr),
+            for_ns=for_ns,
+            interval_ns=interval_ns,
+            source=str(doc.event.source) if doc.event else "",
+            origin=bool(doc.event and doc.event.origin),
+            negate=options,
+            at=(*at, "expr"),
+        )
 
     def _referred(self, doc: ItemDoc, name: str, spot: _Spot, negative: bool) -> Item:
         if name in self._open or len(self._open) > _DEPTH:
@@ -247,24 +293,6 @@ class _Spot:
         return cls(start, (*start, "window") if windowed and start[0] == "terms" else start, start, start)
 
 
-def _term(doc: ItemDoc, spot: _Spot, place: Location, at: Location, options: NegateOptions, negative: bool) -> Term:
-    scalars: tuple[tuple[TermKind, str], ...] = ("value", doc.value), ("regex", doc.regex), ("jq", doc.jq)
-    given = [Pattern(kind, str(text), str(doc.field)) for kind, text in scalars if text]
-    if not given:
-        raise Wrong("TermNotFound", "a term needs a value, a regex, a jq, or a condition", at, place=place)
-    if len(given) > 1:
-        raise Wrong("InvalidNodeType", "a term has one of value, regex and jq", at, place=spot.node)
-    extracts: list[Extract] = []
-    for e in () if negative else doc.extract or ():
-        if not _NAME.fullmatch(e.name):
-            message = f"{str(e.name)!r} found, expected a name of letters, digits and '_'"
-            raise Wrong("ExtractName", message, (*at, "extract"))
-        if bool(e.jq) == bool(e.regex):
-            raise Wrong("ExtractTerm", "an extract needs either a regex or a jq", (*at, "extract"), place=spot.node)
-        extracts.append(Extract(str(e.name), "jq", str(e.jq)) if e.jq else Extract(str(e.name), "regex", str(e.regex)))
-    return Term(pattern=given[0], count=max(1, doc.count), negate=options, extract=tuple(extracts))
-
-
 def _negate_options(doc: ItemDoc, at: Location) -> NegateOptions:
     if doc.anchor is not None and doc.anchor < 0:
         raise Wrong("", f"{doc.anchor} found, expected 0 or more", (*at, "anchor"))
@@ -281,24 +309,3 @@ def _duration(text: str, at: Location, default: int = 0) -> int:
         return go_duration(text) if text else default
     except ValueError as error:
         raise Wrong("InvalidDuration", str(error), at, value=True) from error
-
-
-def _metric(doc: PromqlDoc, at: Location, place: Location, options: NegateOptions) -> Metric:
-    at = (*at, "promql")
-    for_ns, interval_ns = (
-        _duration(doc.for_, (*at, "for")),
-        _duration(doc.interval, (*at, "interval"), DEFAULT_INTERVAL),
-    )
-    if doc.event is not None and not doc.event.source:
-        raise Wrong("InvalidEventType", "event.source is empty", (*at, "event"), place=place)
-    if not doc.expr:
-        raise Wrong("MissingScalar", "promql needs an expr", at, place=place)
-    return Metric(
-        expr=str(doc.expr),
-        for_ns=for_ns,
-        interval_ns=interval_ns,
-        source=str(doc.event.source) if doc.event else "",
-        origin=bool(doc.event and doc.event.origin),
-        negate=options,
-        at=(*at, "expr"),
-    )

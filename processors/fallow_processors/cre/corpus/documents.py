@@ -10,7 +10,7 @@ import yaml
 
 from fallow.errors import DocumentError
 from fallow_processors.cre.corpus.automata import KINDS
-from fallow_processors.cre.document import lowered_rules, parse_rules
+from fallow_processors.cre.document import lowered_rules, parse_rules, written
 from fallow_processors.cre.patterns import WrongPattern, compiled
 from fallow_processors.cre.rule import Metric, Node, expanded
 
@@ -28,6 +28,8 @@ def judge_document(case: Case) -> str:
     wrong = _parsed(case["rule"], expected) if expected.get("parse_ok") else ""
     if wrong:
         return wrong
+    if case["loader"] == "read" and not case["gen_ids"] and _repeats(case["rule"]):
+        return _difference({"error": "DuplicateRule"}, expected) if not expected["ok"] else "an id stands there twice"
     try:
         rules = parse_rules(case["rule"], "", lenient=True, own_ids=not case["gen_ids"], published=True).rules
     except DocumentError as error:
@@ -53,8 +55,19 @@ def _difference(found: Case, expected: Case) -> str:
     return ""
 
 
-UNNAMED = frozenset({"", "Yaml", "DuplicateKey", "DuplicateRule", "MissingRuleId", "RulesNotFound", "InvalidDuration"})
+UNNAMED = frozenset({"", "Yaml", "DuplicateKey", "DuplicateRule", "RulesNotFound", "InvalidDuration"})
 """Our kinds of what published compilers refuse without a kind of its own."""
+
+
+def _repeats(text: str) -> bool:
+    """Whether an id or a hash stands there twice, or two are left out: published readers look at that first."""
+    try:
+        documents = list(written(text, "", lenient=True))
+    except DocumentError:
+        return False
+    rules = [rule for _, document in documents for rule in document.rules]
+    ids = [id for rule in rules for id in (rule.metadata.hash, rule.metadata.id, rule.cre.id)]
+    return len(set(ids)) < len(ids)
 
 
 def _parsed(text: str, expected: Case) -> str:
