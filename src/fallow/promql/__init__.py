@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fallow.promql.engine import Condition, Edge, EdgeState, Engine, check, compile_kernels, describe
+    from fallow.promql.compile import check
+    from fallow.promql.engine import Condition, Edge, EdgeState, Engine, compile_kernels, describe
     from fallow.promql.errors import EvaluationError, PromqlError, UnsupportedError
     from fallow.promql.forms import WindowForm
     from fallow.promql.selectors import prom_name
@@ -23,7 +24,7 @@ _HOME = {
     "UnsupportedError": "errors",
     "Shards": "shards",
     "WindowForm": "forms",
-    "check": "engine",
+    "check": "compile",
     "compile_kernels": "engine",
     "describe": "engine",
     "prom_name": "selectors",

@@ -12,10 +12,11 @@ from fallow.promql.builder import GROUPED, PER_CLOCK, Operand, bare, subquery
 from fallow.promql.calls import Calls
 from fallow.promql.errors import NumberError, PromqlError, UnsupportedError
 from fallow.promql.numbers import binary
-from fallow.promql.plan import ALL, LabelSet, Node
+from fallow.promql.plan import ALL, LabelSet, Node, Plan
 from fallow.promql.rewrite import sides_of
 from fallow.promql.selectors import prom_name
 from fallow.promql.syntax import find, parse
+from fallow.units import SECOND
 
 LOCAL: Final = frozenset(
     prom_name(label)
@@ -247,3 +248,8 @@ class Compiler(Calls):
         match = _matching(tree)
         op = {"and": ops.AND, "unless": ops.UNLESS, "or": ops.OR}[operator]
         return self.node((operator, match), op, (left, right), match=match, keeps_name=True)
+
+
+def check(expr: str) -> None:
+    """Raise PromqlError, with the position, where the expression is wrong or not supported."""
+    Compiler(expr, Plan(), 300 * SECOND).vector()

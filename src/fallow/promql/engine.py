@@ -432,11 +432,6 @@ def node_records(plan: Plan, layouts: Layouts, numbers: Sequence[int]) -> Record
     )
 
 
-def check(expr: str) -> None:
-    """Raise PromqlError, with the position, where the expression is wrong or not supported."""
-    Compiler(expr, Plan(), 300 * SECOND).vector()
-
-
 @cache
 def compile_kernels() -> None:
     """Compile what evaluates conditions, or load it from the cache, once in a process: now, not while samples wait."""
