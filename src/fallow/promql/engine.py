@@ -175,6 +175,7 @@ class Engine:
         self._history = History(common.seen)
         self._known_results = 0
         self._turn = 0
+        self._begun = False
         self._dotted: dict[str, str] = {}
         self._primary = np.zeros(64, dtype=np.bool_)
 
@@ -189,7 +190,8 @@ class Engine:
                 self._born(new.tolist())
         clocks = self._clocks
         newest = int(metrics.time.max())
-        if clocks.sample_latest == NONE:
+        if not self._begun:
+            self._begun = True
             self._graph.columns_begin(int(metrics.time.min()), self._intervals)
         clocks.sample_latest = max(clocks.sample_latest, newest)
         graph = self._graph
