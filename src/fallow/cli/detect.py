@@ -66,7 +66,7 @@ def _duration(text: str) -> int:
 
 
 Logs = Annotated[
-    list[Path] | None, typer.Argument(metavar="[LOG]...", help="Log files, .gz too; - or none: standard input.")
+    list[Path] | None, typer.Argument(metavar="LOG", help="Log files, .gz too; - or none: standard input.")
 ]
 Rules = Annotated[list[Path], typer.Option("--rules", help="Rule file or folder; may be given several times.")]
 SourcesFile = Annotated[

@@ -37,7 +37,7 @@ Rules = Annotated[
 
 def replay(
     source: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", help="OTLP JSON lines (.jsonl, .gz), Parquet or CSV files.")
+        list[Path], typer.Argument(metavar="SOURCE", help="OTLP JSON lines (.jsonl, .gz), Parquet or CSV files.")
     ],
     mapping: Annotated[
         Path | None, typer.Option("--map", help="Mapping file (YAML): which column is which signal.")

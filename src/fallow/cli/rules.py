@@ -21,7 +21,7 @@ from fallow.units import moment_text
 
 app = typer.Typer(help="Check, test, explain and pack rules.", no_args_is_help=True)
 
-Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", help="Rule files, or folders that hold them.")]
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Rule files, or folders that hold them.")]
 Lenient = Annotated[bool, typer.Option("--lenient", help="Warn about unknown keys instead of refusing them.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
 
@@ -137,7 +137,7 @@ def build(
 @app.command(epilog="Example: fallow rules explain CRE-2026-9001 --playbook playbook.yaml")
 def explain(
     rule: Annotated[
-        list[str], typer.Argument(metavar="RULE...", help="Files, folders, or CRE ids of the built-in pack.")
+        list[str], typer.Argument(metavar="RULE", help="Files, folders, or CRE ids of the built-in pack.")
     ],
     playbook: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Say too what this playbook allows to be done.")

@@ -28,7 +28,7 @@ def run(config: ConfigFile) -> None:
 
 
 def validate(
-    config: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Configuration files (YAML).")],
+    config: Annotated[list[Path], typer.Argument(metavar="CONFIG", help="Configuration files (YAML).")],
 ) -> None:
     """Check configuration files, and the rules and playbooks they name, without running anything."""
     problems: list[str] = []
