@@ -68,7 +68,7 @@ def composed(text: str) -> list[yaml.Node]:
 
 def _composed(loader_of: Any, text: str) -> list[yaml.Node]:
     loader = loader_of(text)
-    found: list[yaml.Node] = []
+    found: list[yaml.Node | None] = []  # an empty document has none
     try:
         while loader.check_node():
             found.append(loader.get_node())

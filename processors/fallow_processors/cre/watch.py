@@ -43,7 +43,8 @@ def watching(watcher: Watcher) -> Callable[[type[Matcher[Any]]], type[Matcher[An
 
     def variant(kind: type[Matcher[Any]]) -> type[Matcher[Any]]:
         base = _WatchedNegated if issubclass(kind, Negated) else _Watched
-        return type(f"Watched{kind.__name__}", (base, kind), {"watcher": watcher})
+        made: Any = type(f"Watched{kind.__name__}", (base, kind), {"watcher": watcher})
+        return made  # type: ignore[no-any-return]  # what type() makes of two bases has no static type
 
     return variant
 

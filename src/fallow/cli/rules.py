@@ -136,9 +136,7 @@ def build(
 
 @app.command(epilog="Example: fallow rules explain CRE-2026-9001 --playbook playbook.yaml")
 def explain(
-    rule: Annotated[
-        list[str], typer.Argument(metavar="RULE", help="Files, folders, or CRE ids of the built-in pack.")
-    ],
+    rule: Annotated[list[str], typer.Argument(metavar="RULE", help="Files, folders, or CRE ids of the built-in pack.")],
     playbook: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Say too what this playbook allows to be done.")
     ] = None,
