@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what only a service needs is loaded by it
 
     from fallow.ledger import Ledger
     from fallow.series import SeriesTable
+    from fallow.state import Past, Saved, State
 
 ComponentKind = Literal["receivers", "processors", "exporters"]
 
@@ -79,6 +80,25 @@ class Processor(Protocol):
 
     def finish(self) -> Batch:
         """What is still held back, at the end of the stream."""
+        ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A processor that can go on after a restart as if there had been none."""
+
+    def save(self) -> Saved:
+        """Take down what there is between two batches; short, since no batch is processed meanwhile."""
+        ...
+
+    def restore(self, state: State, past: Past) -> Mapping[str, int]:
+        """Go on from what another process saved, under the same rules or others; called before the first batch.
+
+        Returns how much of what was taken up, in words for the log.
+
+        Raises:
+            StateError: nothing of it can be used; the processor is then to be thrown away.
+        """
         ...
 
 

@@ -60,12 +60,23 @@ class TelemetrySettings(_Part):
     resource: Mapping[str, str] = Field(default={}, description="Resource attributes beside service.name.")
 
 
+class SnapshotSettings(_Part):
+    """State of the processors on disk, so that a restart goes on where the last process ended."""
+
+    directory: Path = Field(description="Where snapshots go; relative to this file's folder.")
+    interval: DurationNs = Field(default=duration_ns("60s"), gt=0, description="Time between snapshots.")
+    keep: int = Field(default=2, ge=1, description="Snapshots that stay; the oldest go beyond this.")
+
+
 class ServiceSettings(_Part):
     """How components are put together."""
 
     pipelines: Mapping[str, Pipeline] = Field(min_length=1, description="Pipelines by name.")
     telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description="What Fallow says about itself.")
     ledger: LedgerSettings = Field(default=LedgerSettings(), description="Where recommendations are kept.")
+    snapshot: SnapshotSettings | None = Field(
+        default=None, description="Left out: a restart begins anew, and rules know nothing of what came before."
+    )
     queue_size: int = Field(default=1000, ge=1, description="Requests that may wait for analysis.")
     max_series: int = Field(default=5_000_000, ge=1, description="Series beyond this are refused and counted.")
     drain_timeout: DurationNs = Field(default=duration_ns("10s"), description="How long a shutdown may take.")
@@ -144,4 +155,12 @@ def _components(
     return found
 
 
-__all__ = ["ComponentSettings", "Config", "Pipeline", "ServiceSettings", "load_config", "parse_config"]
+__all__ = [
+    "ComponentSettings",
+    "Config",
+    "Pipeline",
+    "ServiceSettings",
+    "SnapshotSettings",
+    "load_config",
+    "parse_config",
+]

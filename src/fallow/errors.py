@@ -5,6 +5,7 @@ FallowError
 │   ├── DocumentError       a configuration, rule, playbook or mapping that is wrong; carries every Problem found
 │   ├── MalformedRequest    a request that is not OTLP at all
 │   ├── WrongStamp          a time in a log file that cannot be read as its format says
+│   ├── StateError          a snapshot that is damaged, or of another version
 │   ├── NotFound            no recommendation (or component, or file) of that name
 │   └── InvalidTransition   a recommendation cannot go from its state to the one asked for
 └── TransientError          the same input may succeed later; carries when to try again
@@ -70,6 +71,10 @@ class WrongStamp(PermanentError):
     def __init__(self, message: str, kind: str = "ParseTimestamp") -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class StateError(PermanentError):
+    """A snapshot, or a part of one, that cannot be used."""
 
 
 class NotFound(PermanentError):

@@ -78,6 +78,7 @@ def gateway(otelcol: Path, tmp_path: Path) -> Iterator[Gateway]:
         "GATEWAY_STORAGE": str(tmp_path / "storage"),
         "BACKEND_FILE": str(tmp_path / "backend.otlp.jsonl"),
         "FALLOW_LEDGER": str(tmp_path / "fallow.db"),
+        "FALLOW_STATE": str(tmp_path / "state"),
     }
     programs: list[Program] = []
     sink = LogsSink()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from fallow import promql
 from fallow.model import Evidence
@@ -49,6 +49,18 @@ class Happening:
             yield self
         for part in self.parts:
             yield from part.leaves()
+
+    def document(self) -> dict[str, Any]:
+        """Itself as JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Happening:
+        """The happening that gave this document."""
+        fields: dict[str, Any] = dict(document)
+        fields["resource"] = None if document["resource"] is None else tuple(document["resource"])
+        fields["parts"] = tuple(cls.of(part) for part in document["parts"])
+        return cls(**fields)
 
     def evidence(self) -> Evidence:
         """What a detection says of it."""

@@ -9,8 +9,9 @@ one sees events of a time only when no inner condition can still find a hit of t
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fallow_processors.cre.happening import Happening, correlated, joined
 from fallow_processors.cre.matchers import INTENDED, Defect, Hit, Matcher, Negative, Variant, itself, matcher
@@ -117,6 +118,8 @@ class Condition:
         """The same tuples by the frame's last event, which no later hit of the tuple precedes."""
         self._stale: Agenda[Key] = Agenda()
         """All tuples by a time before which they matter."""
+        self._unseen: Sequence[int] = ()
+        """For each negative, up to when it may have been there without having been seen; empty: never."""
 
     def number(self, item: Item) -> int:
         """The number of one of the node's items; equal terms share one."""
@@ -222,7 +225,7 @@ class Condition:
             assert isinstance(item, Metric)
             return self._holds(item, labels, start, end)
 
-        return matcher(
+        made = matcher(
             self._positives,
             self._negatives,
             self.node.window,
@@ -231,6 +234,8 @@ class Condition:
             defects=self._defects,
             variant=self.variant(key),
         )
+        made.unseen = self._unseen, 0
+        return made
 
     def _negative(self, item: Item, doubtful: int | None = None) -> Negative:
         return Negative(
@@ -308,6 +313,53 @@ class Condition:
         if not self.is_local and key not in self._stale:
             self._stale.put(key, found.forgets())
 
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    def save(self) -> Callable[[], Any]:
+        """Its matchers, the one that was begun first first, what waits, and what they may have missed."""
+        matchers = [(key, found.saved(), found.unseen[1]) for key, found in self._matchers.items()]
+        agendas = [agenda.entries() for agenda in (self._due, self._pending, self._stale)]
+        inbox, unseen, mark, blind = self.inbox.held(), self._unseen, self.mark, self._blind
+
+        def made() -> Any:
+            return {
+                "matchers": [(key, _documents(saved), since) for key, saved, since in matchers],
+                "agendas": agendas,
+                "inbox": [(time, rank, event.mask, event.happening.document()) for time, rank, event in inbox],
+                "unseen": unseen,
+                "mark": mark,
+                "blind": blind,
+            }
+
+        return made
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on with these matchers and what waits."""
+        self._unseen, self.mark, self._blind = saved["unseen"], saved["mark"], saved["blind"]
+        for key, found, since in saved["matchers"]:
+            made = self._matchers[tuple(key)] = self._new(tuple(key))
+            queues = [[(time, Happening.of(item)) for time, item in queue] for queue in found["queues"]]
+            made.restore({**found, "queues": queues})
+            made.unseen = self._unseen, since
+            self._held += made.held
+        for agenda, entries in zip((self._due, self._pending, self._stale), saved["agendas"], strict=True):
+            for key, time in entries:
+                agenda.put(tuple(key), time)
+        for time, (number, whose, unknown), mask, item in saved["inbox"]:
+            self.inbox.add(time, (number, tuple(whose), unknown), Event(mask, Happening.of(item)))
+
+    def missing(self, until: int, reach: Callable[[Metric], int]) -> None:
+        """What happened up to ``until`` since the matchers' clocks stood still may not have been seen.
+
+        A matcher that is not there yet may have missed all that came before. ``reach`` says how much longer than that
+        a condition over signals stays uncertain.
+        """
+        before = self._unseen
+        ends = {self.number(item): until + _reach(item, reach) for item in self.node.negatives}
+        ends |= {doubtful: ends[number] for number, doubtful in self._doubtful.items()}
+        self._unseen = [ends[negative.term] for negative in self._negatives]
+        for found in self._matchers.values():
+            found.unseen = self._unseen, min(found.unseen[1], found.clock) if before else found.clock
+
 
 class Machine:
     """A rule at work: its conditions, innermost first."""
@@ -357,6 +409,36 @@ class Machine:
     def advance(self, clock: int) -> list[Match]:
         """What follows from everything up to ``clock`` having come."""
         return [match for condition in self.conditions for match in condition.advance(clock)]
+
+    def save(self) -> Callable[[], Any]:
+        """What each of its conditions holds."""
+        conditions = [condition.save() for condition in self.conditions]
+        return lambda: [made() for made in conditions]
+
+    def restore(self, saved: Sequence[Any]) -> None:
+        """Go on from what another machine of the same rule saved."""
+        for condition, one in zip(self.conditions, saved, strict=True):
+            condition.restore(one)
+
+    def missing(self, until: int, reach: Callable[[Metric], int]) -> None:
+        """What happened up to ``until`` may not have been seen."""
+        for condition in self.conditions:
+            condition.missing(until, reach)
+
+
+def _reach(item: Item, metric: Callable[[Metric], int]) -> int:
+    """How long before an event of the item what made it one may lie."""
+    if isinstance(item, Term):
+        return 0
+    if isinstance(item, Metric):
+        return metric(item)
+    around = max((abs(n.negate.slide) + n.negate.window for n in item.negatives), default=0)
+    return item.window + around + max((_reach(inner, metric) for inner in item.items), default=0)
+
+
+def _documents(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """What a matcher saved, as JSON has it."""
+    return {**saved, "queues": [[(time, item.document()) for time, item in queue] for queue in saved["queues"]]}
 
 
 def _from(resource: Key) -> str:

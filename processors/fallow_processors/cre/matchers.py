@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar, get_args
@@ -136,6 +136,8 @@ class Matcher(ABC, Generic[T]):
         self._right = max(window, self._right)
         self._due = _FOREVER if "D10" in defects else 0
         """When the next event is due to go by age (D10)."""
+        self.unseen: tuple[Sequence[int], int] = ((), 0)
+        """(until, from): for each negative, the end of a span in which it may have held without anybody having seen it."""
 
     @abstractmethod
     def scan(self, time: int, mask: int, item: T) -> list[Hit[T]]:
@@ -195,6 +197,30 @@ class Matcher(ABC, Generic[T]):
                 self.blind = max(self.blind, self._vetoes[oldest - len(self._queues)].popleft())
             self.shed += 1
         return self._settle()
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    def saved(self) -> dict[str, Any]:
+        """All that the hits to come depend on, but for ``unseen``."""
+        return {
+            "clock": self._clock,
+            "due": self._due,
+            "queues": [list(queue) for queue in self._queues],
+            "vetoes": [list(times) for times in self._vetoes],
+            "blind": self.blind,
+            "crashed": self.crashed,
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what another matcher of the same node saved."""
+        self._clock, self._due = saved["clock"], saved["due"]
+        self._queues = [deque(queue) for queue in saved["queues"]]
+        self._vetoes = [deque(times) for times in saved["vetoes"]]
+        self.blind, self.crashed = saved["blind"], saved["crashed"]
+
+    def _overlooked(self, negative: int, start: int, end: int) -> bool:
+        """Whether the negative may have held in the interval without anybody knowing of it."""
+        until, since = self.unseen
+        return start <= self.blind or (bool(until) and start <= until[negative] and end >= since)
 
     @property
     def idle(self) -> bool:
@@ -259,6 +285,13 @@ class _Ordered(Matcher[T]):
 
     _open: int = 0
     """Number of leading slots that were full after the last event."""
+
+    def saved(self) -> dict[str, Any]:
+        return super().saved() | {"open": self._open}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        super().restore(saved)
+        self._open = saved["open"]
 
     def _append(self, time: int, mask: int, item: T) -> None:
         """Put the event into every full leading slot that it matches, and into the first that is not full."""
@@ -416,7 +449,7 @@ class Negated(Matcher[T]):
             held = self._asked(i, start, end) if negative.asked else False
             if held:
                 return negative.anchor
-            if held is None or occurred or (start <= self.blind and not negative.asked):
+            if held is None or occurred or (not negative.asked and self._overlooked(i, start, end)):
                 verdict = "unknown"
         return verdict
 
@@ -430,6 +463,13 @@ class NegSet(Negated[T]):
 
     _stale: frozenset[int] = frozenset()
     """Slots that count as full although events went by age (D4)."""
+
+    def saved(self) -> dict[str, Any]:
+        return super().saved() | {"stale": sorted(self._stale)}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        super().restore(saved)
+        self._stale = frozenset(saved["stale"])
 
     def scan(self, time: int, mask: int, item: T) -> list[Hit[T]]:
         if self.crashed or not self._on_time(time):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from fallow import promql
 from fallow.batch import MetricBatch
+from fallow.state import Past, Saved, State
 from fallow_processors.cre.order import NEVER
 
 
@@ -31,3 +32,14 @@ class NoSignals:
     def holds(self, condition: int, labels: Mapping[str, str], start: int, end: int) -> bool | None:
         """There is no such condition."""
         return None
+
+    def reach(self, condition: int) -> int:
+        return 0
+
+    def save(self) -> Saved:
+        """Nothing, of version 0."""
+        return lambda: State(version=0)
+
+    def restore(self, state: State, past: Past) -> int:
+        """There is nothing that could begin anew."""
+        return 0

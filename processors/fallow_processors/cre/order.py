@@ -44,6 +44,10 @@ class InOrder(Generic[T]):
         time, _, _, item = heapq.heappop(self._heap)
         return time, item
 
+    def held(self) -> list[tuple[int, Rank, T]]:
+        """(time, rank, item) of everything held, in the order in which it will be released."""
+        return [(time, rank, item) for time, rank, _, item in sorted(self._heap, key=lambda entry: entry[:3])]
+
 
 class Agenda(Generic[K]):
     """Which keys wait for which time, one each; what is not due costs nothing."""
@@ -93,6 +97,13 @@ class Agenda(Generic[K]):
             del self._times[key]
             yield key
 
+    def entries(self) -> list[tuple[K, int]]:
+        """Each key and what it waits for, in the order in which they are due."""
+        first: dict[tuple[int, K], int] = {}
+        for time, i, key in sorted(self._heap, key=lambda entry: entry[:2]):
+            first.setdefault((time, key), i)
+        return sorted(self._times.items(), key=lambda entry: (entry[1], first[entry[1], entry[0]]))
+
 
 class Newest:
     """The newest time that enough sources have come to, so that one with a wrong clock does not carry the others off."""
@@ -116,6 +127,10 @@ class Newest:
     def of(self, source: Hashable) -> int:
         """The time that one source has come to."""
         return self._times.get(source, NEVER)
+
+    def times(self) -> list[tuple[Hashable, int]]:
+        """Each source and the time that it has come to, leaders last."""
+        return sorted(self._times.items(), key=lambda entry: entry[0] in self._leaders)
 
     def reached(self) -> int:
         """One of up to two sources, two of up to nine, else three have come to this time."""

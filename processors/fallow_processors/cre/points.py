@@ -21,12 +21,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fallow.batch import Float64Array, Int64Array, MetricBatch
 from fallow.series import SeriesKey, SeriesTable
+from fallow.state import Past, Saved, State
 from fallow.units import SECOND
 from fallow_processors.cre.happening import Happening
 from fallow_processors.cre.machine import Condition, Key, Machine
@@ -35,6 +37,7 @@ from fallow_processors.cre.records import Found, Sources, extracted, is_of
 from fallow_processors.cre.rule import Extract, Pattern, Term
 from fallow_processors.cre.selection import Selection, selection
 
+VERSION = 1
 _UNSEEN, _NOBODY = -2, -1
 _LARGEST = sys.float_info.max
 _COMPARE: Mapping[str, Callable[[Float64Array, float], NDArray[np.bool_]]] = {
@@ -209,6 +212,46 @@ class Points:
             terms = tuple(sorted({term for _, _, term in wanted}))
             self._groups.append(_Group(terms, tuple((r, tuple(w)) for r, w in by_reader.items())))
         return found
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    def save(self, keys: Mapping[int, str]) -> Saved:
+        """The points that wait; ``keys`` has what tells each machine from others, by its id."""
+        waiting = [
+            ((keys[id(reader.machine)], reader.machine.conditions.index(reader.condition)), reader.waiting[:])
+            for reader in self._readers
+            if reader.waiting
+        ]
+
+        def made() -> State:
+            arrays: dict[str, NDArray[Any]] = {}
+            for i, (_, blocks) in enumerate(waiting):
+                rows, mask = _joined(blocks)
+                arrays |= {
+                    f"{i} series": rows.series,
+                    f"{i} time": rows.time,
+                    f"{i} value": rows.value,
+                    f"{i} mask": mask,
+                }
+            return State(version=VERSION, document={"readers": [whose for whose, _ in waiting]}, arrays=arrays)
+
+        return made
+
+    def restore(self, state: State, past: Past, keys: Mapping[int, str]) -> None:
+        """Let them wait on."""
+        saved = state.of(VERSION)
+        readers = {
+            (keys[id(reader.machine)], reader.machine.conditions.index(reader.condition)): reader
+            for reader in self._readers
+        }
+        for i, (key, number) in enumerate(saved.document["readers"]):
+            reader = readers.get((key, number))
+            if reader is not None:
+                series, time, value, mask = (
+                    saved.arrays[f"{i} {name}"] for name in ("series", "time", "value", "mask")
+                )
+                series = past.series[series]
+                kept = series >= 0
+                reader.waiting.append((_Rows(series, time, value)[kept], mask[kept]))
 
     # -- events out ----------------------------------------------------------------------------------------------------
     def release(self, clock: Callable[[Machine], int]) -> Iterator[Found]:

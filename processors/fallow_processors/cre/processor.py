@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from fallow.batch import Batch, LogBatch, MetricBatch
 from fallow.component import Context
 from fallow.model import Detection, DetectionState
 from fallow.series import SeriesKey, SeriesTable
+from fallow.state import Past, Saved, State
 from fallow_processors.cre.config import CreConfig
 from fallow_processors.cre.happening import Happening, correlated
 from fallow_processors.cre.machine import LATE, Condition, Event, Key, Limits, Machine, Match
@@ -33,6 +34,7 @@ from fallow_processors.cre.points import Points
 from fallow_processors.cre.records import OWN_EVENTS, Found, Records, resource_keys
 from fallow_processors.cre.rule import Metric
 from fallow_processors.cre.ruleset import RuleSet
+from fallow_processors.cre.saving import by_rule, detection, document
 
 if TYPE_CHECKING:
     from fallow_processors.cre.timeline import Timeline
@@ -46,6 +48,7 @@ _Reader = tuple[Machine, Metric, Condition, int]
 _Local = tuple[Machine, Event]
 _FIRST = (0, (), False)
 LATE_SIGNAL = "late signal"
+VERSION = 2
 
 
 class CreProcessor:
@@ -231,9 +234,11 @@ class CreProcessor:
             self._readers.append([])
         return self._readers[self._questions[key]]
 
+    def _question(self, metric: Metric) -> int:
+        return self._questions[metric.expr, metric.for_ns, metric.interval_ns]
+
     def _holds(self, metric: Metric, labels: Mapping[str, str], start: int, end: int) -> bool | None:
-        question = self._questions[metric.expr, metric.for_ns, metric.interval_ns]
-        return self._engine.holds(question, labels, start, end)
+        return self._engine.holds(self._question(metric), labels, start, end)
 
     def _edges(self, edges: Sequence[promql.Edge]) -> list[Detection]:
         found: list[Detection] = []
@@ -245,7 +250,7 @@ class CreProcessor:
                     found += self._ceased(machine, edge)
                 elif machine.is_metric:
                     found.append(self._of_edge(machine, metric, edge))
-                elif edge.state == "began":
+                elif edge.state == "began" and edge.seen:
                     self._began(machine, condition, number, _happening(metric, edge))
         return found
 
@@ -327,6 +332,76 @@ class CreProcessor:
         if not machine.has_signals:
             return self._safe_logs
         return self._safe_both if machine.has_records else self._safe_signals
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    def save(self) -> Saved:
+        engine = self._engine.save()
+        keys = {id(machine): key for key, machine in by_rule(self._machines).items()}
+        machines = {keys[id(machine)]: machine.save() for machine in self._machines}
+        points = self._points.save(keys)
+        unordered = [
+            (resource, [(time, keys[id(machine)], event) for time, _, (machine, event) in waiting.held()])
+            for resource, waiting in self._unordered.items()
+        ]
+        opened = [(keys[machine], ref, found) for (machine, ref), found in self._open.items()]
+        facts = {
+            "busy": [keys[id(machine)] for machine in self._busy],
+            "ended": [(keys[machine], ref, end) for (machine, ref), end in self._ended.items()],
+            "newest": self._newest.times(),
+            "clocks": [self._ticked, self._safe_logs, self._safe_signals, self._safe_both],
+        }
+
+        def made() -> State:
+            return State(
+                version=VERSION,
+                document={
+                    "rules": {key: one() for key, one in machines.items()},
+                    "unordered": [
+                        (resource, [(t, key, event.mask, event.happening.document()) for t, key, event in waiting])
+                        for resource, waiting in unordered
+                    ],
+                    "open": [(key, ref, document(found)) for key, ref, found in opened],
+                    **facts,
+                },
+                parts={"engine": engine(), "points": points()},
+            )
+
+        return made
+
+    def restore(self, state: State, past: Past) -> Mapping[str, int]:
+        saved = state.of(VERSION).document
+        machines = by_rule(self._machines)
+        known = {key: machine for key, machine in machines.items() if key in saved["rules"]}
+        engine = state.parts["engine"]
+        # Version 0: there was no rule over signals.
+        cold = self._engine.restore(engine, past) if engine.version else len(self._questions)
+        self._points.restore(state.parts["points"], past, {id(machine): key for key, machine in machines.items()})
+        for key, machine in known.items():
+            machine.restore(saved["rules"][key])
+        for resource, waiting in saved["unordered"]:
+            held = self._unordered.setdefault(tuple(resource), InOrder())
+            for time, key, mask, item in waiting:
+                if key in known:
+                    held.add(time, _FIRST, (known[key], Event(mask, Happening.of(item))))
+        self._busy.update((known[key], None) for key in saved["busy"] if key in known)
+        for key, ref, found in saved["open"]:
+            if key in known:
+                self._open[id(known[key]), ref] = detection(found, known[key].rule)
+        self._ended.update(((id(known[key]), ref), end) for key, ref, end in saved["ended"] if key in known)
+        for source, time in saved["newest"]:
+            self._newest.see(tuple(source), time)
+        self._ticked, self._safe_logs, self._safe_signals, self._safe_both = saved["clocks"]
+        self._missed(past, machines.keys() - known.keys())
+        return {"rules": len(known), "rules that begin anew": len(machines) - len(known), "conditions that do": cold}
+
+    def _missed(self, past: Past, new: Collection[str]) -> None:
+        """Of a new rule nothing has been seen until now; after a gap of none."""
+        now = max(self._newest.reached(), self._ticked)
+        if past.gap is not None:
+            now = max(now + past.gap.span, past.gap.until)
+        for key, machine in by_rule(self._machines).items():
+            if past.gap is not None or key in new:
+                machine.missing(now, lambda m: m.for_ns + self._engine.reach(self._question(m)))
 
     # -- what goes out -------------------------------------------------------------------------------------------------
     def _detected(self, machine: Machine, matches: Iterable[Match]) -> list[Detection]:

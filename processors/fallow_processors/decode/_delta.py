@@ -9,8 +9,10 @@ from collections.abc import Callable
 import numpy as np
 
 from fallow.batch import BoolArray, Float64Array, Int32Array, Int64Array
+from fallow.state import Past, Saved, State
 from fallow_processors.decode._points import DELTA, STALE, Columns, UInt8Array
 
+VERSION = 1
 OUT_OF_ORDER, NOT_FINITE = 0, 1
 
 Accumulate = Callable[
@@ -86,6 +88,21 @@ class DeltaTotals:
             value=columns.value[keep],
             flags=columns.flags[keep],
         )
+
+    def save(self) -> Saved:
+        """The totals, by series id."""
+        known = np.flatnonzero(self._last)
+        series, total, last = known.astype(np.int32), self._total[known], self._last[known]
+        return lambda: State(version=VERSION, arrays={"series": series, "total": total, "last": last})
+
+    def restore(self, state: State, past: Past) -> int:
+        """Go on adding to them; returns how many there are. After a gap a total lacks what was lost."""
+        saved = state.of(VERSION).arrays
+        series = past.series[saved["series"]]
+        kept = series >= 0
+        self._grow(int(series.max(initial=-1)) + 1)
+        self._total[series[kept]], self._last[series[kept]] = saved["total"][kept], saved["last"][kept]
+        return int(kept.sum())
 
     def _grow(self, size: int) -> None:
         if size > len(self._total):

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from fallow.batch import Batch, MetricBatch
 from fallow.component import Context
 from fallow.errors import PermanentError
+from fallow.state import Past, Saved, State
 from fallow_processors.decode._delta import DeltaTotals
 from fallow_processors.decode._logs import decode_logs
 from fallow_processors.decode._oracle import MetricWalk
@@ -87,6 +88,12 @@ class DecodeProcessor:
     def finish(self) -> Batch:
         """Nothing: decoding holds nothing back."""
         return Batch()
+
+    def save(self) -> Saved:
+        return self._deltas.save()
+
+    def restore(self, state: State, past: Past) -> Mapping[str, int]:
+        return {"totals of delta series": self._deltas.restore(state, past)}
 
     def _metrics(self, body: bytes) -> tuple[MetricBatch, Counter[str]]:
         known = self._known_identities()

@@ -27,10 +27,20 @@ from fallow.promql._operators import (
     with_vector,
     without,
 )
+from fallow.promql._unseen import allow_for_unseen
 from fallow.promql._values import feed, instant, subrange, window
 from fallow.promql.ops import PRESENT, UNKNOWN, WARMING
-from fallow.promql.state import BEGAN, ENDED, KNOWN_AGAIN, SAID_UNKNOWN, UNKNOWN_FROM, Queues, Units
-from fallow.series._kernels import append_sample, expect_panes, expect_row, merge_sample, part
+from fallow.promql.state import (
+    BEGAN,
+    BEGAN_UNSEEN,
+    ENDED,
+    KNOWN_AGAIN,
+    SAID_UNKNOWN,
+    UNKNOWN_FROM,
+    Queues,
+    Units,
+)
+from fallow.series._kernels import append_sample, expect_panes, expect_row, forget_gaps, merge_sample, part
 from fallow.series._memory import borrowed, prefetch
 from fallow.series.layout import FAR, LAST_T, NONE, OF_STORE, STALE, Float64Array, Int64Array, Records
 
@@ -50,6 +60,10 @@ def take_sample(
             ints[base + STALE] = 1
     elif t > last:
         append_sample(ints, floats, base, rows[row].first, rows[row].stop, t, value, stores)
+        sure = rows[row].sure
+        if sure > NONE and last <= sure < t:  # the first after a gap: what came before it says nothing of the cadence
+            forget_gaps(ints, base)
+            rows[row].sure = t - 1
     elif t < last:
         merge_sample(ints, floats, base, rows[row].first, rows[row].stop, t, value, stores)
 
@@ -101,7 +115,7 @@ def _is_true(
             return ready
         results[r].state = 2
         results[r].began = t
-        _say(np.int64(BEGAN), i, t, slots, results, facts, values)
+        _say(np.int64(BEGAN_UNSEEN if results[r].unseen else BEGAN), i, t, slots, results, facts, values)
     return FAR
 
 
@@ -113,6 +127,10 @@ def _is_unknown(
     if results[r].unknown == 0:
         _say(np.int64(UNKNOWN_FROM), i, t, slots, results, facts, values)
         results[r].unknown = 1
+    if t < nodes[node].sure and slots[a].flags & WARMING:  # nobody saw whether it went on
+        results[r].unseen = 1
+        if results[r].state == 1:
+            results[r].state = 0
     if results[r].state == 1 and results[r].frozen == NONE:
         results[r].frozen = t
     if results[r].unknown == 3:
@@ -141,6 +159,15 @@ def _is_unknown(
 
 
 @part
+def _holds(r: int, t: int, hold: int, results: Records) -> bool:
+    """Whether a result that is true at t has been so for long enough."""
+    if results[r].state != 1:
+        return results[r].state == 2 or hold == 0
+    frozen = results[r].frozen
+    return t >= results[r].since + hold + (0 if frozen == NONE else t - frozen)
+
+
+@part
 def _root(
     i: int, t: int, slots: Records, nodes: Records, results: Records, facts: Int64Array, values: Float64Array
 ) -> int:
@@ -149,6 +176,11 @@ def _root(
     flags = slots[slots[i].a].flags
     if flags & UNKNOWN:
         return _is_unknown(i, t, slots, nodes, results, facts, values)
+    if results[r].unseen != 0 and flags & PRESENT and not _holds(r, t, nodes[slots[i].node].ns, results):
+        if results[r].unknown == 0:  # it may have held for long enough: nobody saw it begin
+            _say(np.int64(UNKNOWN_FROM), i, t, slots, results, facts, values)
+            results[r].unknown = 1
+        return _is_true(i, t, slots, nodes, results, facts, values)
     if results[r].unknown != 0:
         results[r].unknown = 0
         _say(np.int64(KNOWN_AGAIN), i, t, slots, results, facts, values)
@@ -157,6 +189,7 @@ def _root(
     if results[r].state == 2:
         _say(np.int64(ENDED), i, t, slots, results, facts, values)
     results[r].state = 0
+    results[r].unseen = 0
     results[r].frozen = NONE
     return FAR
 
@@ -241,6 +274,9 @@ def _play(
             _simple(i, op, t, slots, nodes)
             if op == ops.TIME or op == ops.STAMP:
                 following = t + 1
+        if t < nodes[slots[i].node].sure and op != ops.ROOT:
+            allow_for_unseen(i, op, slots, heads, links)
+            following = min(following, nodes[slots[i].node].sure)
     return following
 
 
@@ -545,7 +581,7 @@ def run_units(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _reached(newest: Int64Array, sampled: BoolArray) -> int:
+def reached(newest: Int64Array, sampled: BoolArray) -> int:
     """The newest time that enough clocks have come to, so that one whose clock is set wrong does not carry the others off.
 
     Enough are one of up to two, two of up to nine, else three.
@@ -585,7 +621,7 @@ def set_limits(
     ``clock[first[i]:stop[i]]`` are the clocks of unit living[i]; where ``everywhere`` is set, or none of them has samples but
     events, all clocks are.
     """
-    latest = max(ticked, _reached(newest, sampled))
+    latest = max(ticked, reached(newest, sampled))
     if latest == NONE:
         return NONE
     heard = latest - idle_after

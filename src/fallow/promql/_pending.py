@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from fallow.batch import BoolArray, Float64Array, Int32Array, Int64Array, MetricBatch
 from fallow.promql.state import WAITING, Queues, grown
 from fallow.series.layout import Records
+from fallow.state import Saved, State
 
 # numba compiles what it infers; the stubs of numpy know neither the fields of records nor scalars out of arrays.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 
+VERSION: Final = 2
 UNSEEN: Final = -1
 NOBODY: Final = -1
 
@@ -86,6 +88,35 @@ def _join(merged: Int64Array, pool: Records, queues: Queues) -> None:
         queues.head[gone] = NOBODY
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def _places(count: int, pool: Records, queues: Queues) -> Int32Array:
+    """Where in the pool the samples are that wait, unit by unit, in order of arrival."""
+    found = np.empty(count, dtype=np.int32)
+    n = 0
+    for unit in range(len(queues.head)):
+        node = queues.head[unit]
+        while node != NOBODY:
+            found[n] = node
+            n += 1
+            node = pool[node].next
+    return found[:n]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _wait_on(
+    row: Int64Array,
+    time: Int64Array,
+    value: Float64Array,
+    stale: BoolArray,
+    rows: Records,
+    pool: Records,
+    queues: Queues,
+    free: Int32Array,
+) -> None:
+    for i in range(len(row)):
+        wait(row[i], time[i], value[i], stale[i], rows[row[i]].unit, pool, queues, free)
+
+
 class Pending:
     """A queue of samples for each unit, in order of arrival, all in one pool: row, time (with the selector's offset
     added), value, stale.
@@ -108,12 +139,15 @@ class Pending:
         """The ids among these that have no entry yet, each once."""
         if len(series) == 0:
             return series
-        top = int(series.max()) + 1
-        if top > len(self._start):
-            self._start = grown(self._start, top, UNSEEN)
-            self._stop, self._clock = grown(self._stop, len(self._start)), grown(self._clock, len(self._start))
+        self.reserve(int(series.max()) + 1)
         new = series[(self._start[series] == UNSEEN) & (series >= 0)]
         return np.unique(new) if len(new) else new
+
+    def reserve(self, count: int) -> None:
+        """Make room for the series with ids below ``count``."""
+        if count > len(self._start):
+            self._start = grown(self._start, count, UNSEEN)
+            self._stop, self._clock = grown(self._stop, len(self._start)), grown(self._clock, len(self._start))
 
     def enter(self, series: int, clock: int, wants: list[tuple[int, int]]) -> None:
         """Which rows want a series' samples, and after what offset; clock -1: it moves none."""
@@ -161,3 +195,33 @@ class Pending:
             self.pool["next"][known:] = np.arange(known + 1, len(self.pool) + 1)
             self.pool["next"][-1] = self.free[0]
             self.free[0] = known
+
+    def clocks_of(self, series: Int64Array) -> Int64Array:
+        """The clock that each of these moves; -1: none."""
+        return self._clock[series]
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    def makers(self, births: Int64Array, rows: int) -> Int64Array:
+        """(rows,) the first of these series, in their order, that wants each row; -1: none does."""
+        first, stop = self._start[births], self._stop[births]
+        counts = stop - first
+        ends = np.cumsum(counts)
+        wants = np.arange(int(counts.sum())) + np.repeat(first - (ends - counts), counts)
+        found = np.full(rows, NOBODY, dtype=np.int64)
+        found[self._wants_row[wants][::-1]] = np.repeat(births, counts)[::-1]  # the last one written stays
+        return found
+
+    def save(self) -> Saved:
+        """What waits."""
+        waiting = self.pool[_places(int(self.free[1]), self.pool, self.queues)]
+        arrays = {name: waiting[name].copy() for name in ("row", "time", "value", "stale")}
+        return lambda: State(version=VERSION, arrays=arrays)
+
+    def restore(self, state: State, became: Int64Array, rows: Records) -> None:
+        """Let it wait on; ``became[r]`` is what row r of the state is now, -1 where it is gone."""
+        saved = state.of(VERSION).arrays
+        row = became[saved["row"]]
+        kept = row >= 0
+        self._reserve(int(kept.sum()))
+        time, value, stale = (saved[name][kept] for name in ("time", "value", "stale"))
+        _wait_on(row[kept], time, value, stale, rows, self.pool, self.queues, self.free)

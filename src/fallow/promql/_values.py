@@ -27,6 +27,8 @@ from fallow.series.layout import (
     FIRST_RESETS,
     FIRST_T,
     FIRST_V,
+    GAP_COUNT,
+    GAPS_SEEN,
     LAST,
     LAST_T,
     LAST_V,
@@ -66,6 +68,18 @@ STALE_AT_LEAST = 15_000_000_000
 
 
 @part
+def _after_gap(last: int, t: int, lookback: int, sure: int, ints: Int64Array, base: int) -> tuple[int, int]:
+    """(UNKNOWN where a sample that a gap swallowed could be the newest or change the cadence, until when)."""
+    if last <= sure:
+        return (UNKNOWN | WARMING, sure + lookback) if t - lookback < sure else (0, FAR)
+    if ints[base + GAPS_SEEN] >= GAP_COUNT or ints[base + STALE] != 0:
+        return 0, FAR
+    if last > t - min(lookback, STALE_AT_LEAST):
+        return 0, last + min(lookback, STALE_AT_LEAST)
+    return (UNKNOWN | WARMING, last + lookback) if last > t - lookback else (0, FAR)
+
+
+@part
 def instant(
     i: int,
     t: int,
@@ -82,16 +96,17 @@ def instant(
         return FAR
     base = rows[slots[i].a].base
     last = ints[base + LAST_T]
-    slots[i].flags = 0
-    if last == NONE or ints[base + STALE] != 0:
-        return FAR
     lookback = nodes[n].ns
     cadence = ints[base + CADENCE]
     if not setting[0].plain and cadence > 0:
         lookback = min(lookback, max(STALE_GAPS * cadence, STALE_AT_LEAST))
-    if last <= t - lookback:
-        return FAR
-    slots[i].flags = PRESENT
+    flags, following = 0, FAR
+    if rows[slots[i].a].sure > NONE:
+        flags, following = _after_gap(last, t, nodes[n].ns, rows[slots[i].a].sure, ints, base)
+    slots[i].flags = flags
+    if last == NONE or ints[base + STALE] != 0 or last <= t - lookback:
+        return following
+    slots[i].flags = PRESENT | flags
     if nodes[n].fn == ops.TIMESTAMP:
         slots[i].value = last / 1e9 - nodes[n].p0
     else:
@@ -99,7 +114,7 @@ def instant(
     slots[i].first = last
     slots[i].last = last
     slots[i].count = 1
-    return last + lookback
+    return min(following, last + lookback)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -245,7 +260,12 @@ def window(
     if current != NONE and (current + 1) * width > end:
         following = (current + 1) * width
     slots[i].flags = 0
+    sure = max(rows[slots[i].a].sure, stores[s].sure)
+    missing = sure > NONE and end - span < sure
+    if missing:
+        following = min(following, ((sure + span + width - 1) // width) * width)
     if n == 0:
+        slots[i].flags = UNKNOWN | WARMING if missing else 0
         return following
     following = min(following, (words[OLDEST] + 1) * width + span)
     if n >= 2 and (ops.RATE <= fn <= ops.DELTA or fn == ops.PREDICT):  # these depend on where the window ends
@@ -259,6 +279,10 @@ def window(
             following = min(following, ((complete + width - 1) // width) * width)
         elif n * cadence < setting[0].coverage * span:
             flags = UNKNOWN
+        if rows[slots[i].a].sure > NONE and ints[base + GAPS_SEEN] < GAP_COUNT:
+            flags |= UNKNOWN | WARMING
+    if missing and fn != ops.PRESENT_OVER:
+        flags |= UNKNOWN | WARMING
     two = wants_two(fn)
     raw = fn == ops.QUANTILE or fn == ops.MAD or ops.TS_OF_MIN <= fn <= ops.SMOOTHING
     if raw and setting[0].plain and n > RAW_LIMIT:

@@ -252,7 +252,8 @@ class Builder(ABC):
             ("feed", step, phase), ops.FEED, (inner,), ns=step, p=(float(phase), 0.0), interval=every, keeps_name=True
         )
         if made.signal < 0:
-            made.signal = self.plan.derived(f"[{made.index}]", self.domain)
+            name = f"[{bare(tree.expr).prettify()} {step} {phase} {every} {when.offset} {when.held}]"
+            made.signal = self.plan.derived(name, self.domain)  # the same in every plan
             made.store = self.plan.signals[made.signal].store(step, frozenset({RAW}))
         return made
 

@@ -32,7 +32,7 @@ import hashlib
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from time import perf_counter
 from typing import Literal
@@ -40,9 +40,10 @@ from typing import Literal
 import numpy as np
 
 from fallow import semconv
-from fallow.batch import Float64Array, Int64Array, MetricBatch
+from fallow.batch import Float64Array, Int32Array, Int64Array, MetricBatch
+from fallow.errors import StateError
 from fallow.promql import ops
-from fallow.promql._kernels import run_units, set_limits
+from fallow.promql._kernels import reached, run_units, set_limits
 from fallow.promql._pending import Pending
 from fallow.promql.births import Births, Newborn
 from fallow.promql.compile import Compiler
@@ -51,12 +52,13 @@ from fallow.promql.failures import check_answer
 from fallow.promql.forms import WindowForm, forms
 from fallow.promql.graph import Graph
 from fallow.promql.history import History
-from fallow.promql.plan import ANY_NAME, Labels, Plan, Query
+from fallow.promql.plan import ANY_NAME, Labels, Node, Plan, Query, below
 from fallow.promql.rhythm import classes_of
 from fallow.promql.selectors import prom_name
-from fallow.promql.state import BEGAN, ENDED, NODE, SAID_UNKNOWN, SETTING, grown
+from fallow.promql.state import BEGAN, BEGAN_UNSEEN, ENDED, NODE, SAID_UNKNOWN, SETTING, grown
 from fallow.series import Clocks, Rows, SeriesKey, SeriesTable, clock_of, layouts_of
 from fallow.series.layout import FAR, NONE, SUMMARY_WORDS, Layouts, Records
+from fallow.state import Gap, Past, Saved, State
 from fallow.units import SECOND
 
 logger = logging.getLogger(__name__)
@@ -65,11 +67,26 @@ MANY = 1000
 """Series seen for the first time in one batch, from which on the collector is kept off them."""
 AT_ONCE = 100_000
 """Slots and samples across clocks that one call evaluates, some milliseconds; the next goes on from there."""
+SETTLED = 600 * SECOND
+"""After a restart a series has that long to let its cadence be known again."""
 SLOW_S = 3.0
 """Kernels that take longer than this were not in the cache."""
 
 EdgeState = Literal["began", "ended", "open", "unknown"]
-_STATES: dict[int, EdgeState] = {BEGAN: "began", ENDED: "ended", SAID_UNKNOWN: "unknown"}
+_STATES: dict[int, EdgeState] = {
+    BEGAN: "began",
+    BEGAN_UNSEEN: "began",
+    ENDED: "ended",
+    SAID_UNKNOWN: "unknown",
+}
+_BY_ITSELF = frozenset(
+    {
+        *(ops.INSTANT, ops.RANGE, ops.MAP, ops.WITH_NUMBER, ops.CONSTANT, ops.TIME, ops.COPY),
+        *(ops.RELABEL, ops.STAMP, ops.BUCKET, ops.TOP, ops.FEED, ops.SUBRANGE),
+    }
+)
+"""What gives an element of it its value reads no other element."""
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +104,8 @@ class Edge:
 
     ``time`` is the instant of the decision; ``start`` and ``end`` the first and last sample of its evidence, ``count``
     how many samples the expression rested on at ``end``, ``value`` its value there. ``ref`` is the same for the edges
-    of one span of holding, in every run over the same data.
+    of one span of holding, in every run over the same data. ``seen`` is False where it may have begun before ``time``,
+    in a gap.
     """
 
     condition: int
@@ -99,6 +117,7 @@ class Edge:
     count: int
     value: float
     ref: int
+    seen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +182,7 @@ class Engine:
         self.signals = frozenset(signal.name for signal in plan.signals)
         self._layouts = layouts_of(signal.stores for signal in plan.signals)
         self._rows = Rows(self._layouts, max_rows)
-        self._graph = Graph(plan, self._rows, len(classes), named=query is not None)
+        self._graph = Graph(plan, self._rows, classes, named=query is not None)
         self._nodes = node_records(plan, self._layouts, self.numbers)
         self._intervals: Int64Array = np.asarray([c.interval for c in classes], dtype=np.int64)
         self._rhythms: Int64Array = np.asarray([c.rhythm for c in classes], dtype=np.int64)
@@ -177,6 +196,15 @@ class Engine:
         self._turn = 0
         self._begun = False
         self._dotted: dict[str, str] = {}
+        self._conditions = tuple(conditions)
+        self._local = {number: i for i, number in enumerate(self.numbers)}
+        self._born_together: list[Int32Array] = []
+        """Series that were seen for the first time, by batch."""
+        self._reach = [reach(root, plan) for root in plan.roots]
+        self._missing: dict[int, tuple[int, int]] = {}
+        """By a condition's place, a span in which it is not known to have been false."""
+        self._gap: Gap | None = None
+        self._warm_at = FAR
         self._primary = np.zeros(64, dtype=np.bool_)
 
     # -- samples in ----------------------------------------------------------------------------------------------------
@@ -187,21 +215,25 @@ class Engine:
         new = self._pending.unseen(metrics.series)
         if len(new):
             with _without_collector(len(new) > MANY):
-                self._born(new.tolist())
+                self._born(new)
         clocks = self._clocks
         newest = int(metrics.time.max())
         if not self._begun:
             self._begun = True
             self._graph.columns_begin(int(metrics.time.min()), self._intervals)
         clocks.sample_latest = max(clocks.sample_latest, newest)
+        self._regroup()
+        self._pending.add(metrics, clocks.newest, self._rows.rows)
+
+    def _regroup(self) -> None:
         graph = self._graph
         self._pending.regroup(len(graph.units), graph.merged)
         graph.merged.clear()
-        self._pending.add(metrics, clocks.newest, graph.rows.rows)
 
-    def _born(self, series: list[int]) -> None:
+    def _born(self, series: Int32Array) -> None:
         by_clock: dict[int, list[tuple[int, bool]]] = {}
-        for number in series:
+        known = len(self._rows)
+        for number in series.tolist():
             key = self.table.key(number)
             event = key.name == semconv.EVENT
             clock = self._clocks.intern(clock_of(key.labels), sampled=not event)
@@ -217,6 +249,10 @@ class Engine:
                 if wants:
                     self._primary = grown(self._primary, len(self._rows))
                     self._primary[wants[0][0]] = True
+        self._born_together.append(series)
+        if self._gap is not None and len(self._rows) > known:
+            self._rows.rows["sure"][known : len(self._rows)] = NONE
+            self._doubt(np.arange(known, len(self._rows)), np.int64(self._gap.until))
 
     def _newborn(self, key: SeriesKey) -> Newborn:
         plain = {prom_name(label): value for label, value in key.labels.items() if value}
@@ -253,6 +289,8 @@ class Engine:
         graph, clocks, pending = self._graph, self._clocks, self._pending
         if clocks.sample_latest == NONE:
             return []
+        if self.settled > self._warm_at:
+            self._be_warm()
         graph.flush()
         units = graph.columns
         if until is not None:
@@ -309,7 +347,8 @@ class Engine:
         for (kind, slot, time, start, end, count, began), value in zip(facts.tolist(), values.tolist(), strict=True):
             self._history.note(kind, int(self._graph.slots[slot]["b"]), time)
             if kind in _STATES:
-                edges.append(self._edge(_STATES[kind], slot, time, start, end, count, began, value))
+                edge = self._edge(_STATES[kind], slot, time, start, end, count, began, value)
+                edges.append(replace(edge, seen=False) if kind == BEGAN_UNSEEN else edge)
         self.unknown += sum(edge.state == "unknown" for edge in edges)
         edges.sort(key=lambda edge: (edge.time, edge.condition, sorted(edge.labels.items()), edge.state))
         return edges
@@ -337,7 +376,7 @@ class Engine:
             end=end,
             count=count,
             value=value,
-            ref=_ref(condition, labels, began),
+            ref=_ref(self._conditions[self._local[condition]], labels, began),
         )
 
     def evaluate(self, at: int) -> None:
@@ -363,7 +402,13 @@ class Engine:
 
         None: that is unknown, because windows were, or because nothing with these labels has ever been measured.
         """
-        return self._history.holds(condition, labels_subset, start, end)
+        held = self._history.holds(condition, labels_subset, start, end)
+        first, last = self._missing.get(self._local[condition], (FAR, NONE))
+        return None if held is False and start <= last and end > first else held
+
+    def reach(self, condition: int) -> int:
+        """How long ago (ns) a sample may have been taken that a result of the condition depends on."""
+        return self._reach[self._local[condition]]
 
     def explain(self, condition: int) -> str:
         """What is computed for a condition: windows, panes, interval, operands first."""
@@ -376,6 +421,201 @@ class Engine:
     def shared(self, condition: int) -> list[tuple[str, tuple[int, ...]]]:
         """What a condition computes together with others: (in words, the numbers of the others)."""
         return shared(self._plan, condition)
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    def save(self) -> Saved:
+        """All that the edges to come depend on."""
+        rows, pending, clocks, history = (p.save() for p in (self._rows, self._pending, self._clocks, self._history))
+        graph = self._graph.save(self._history.results)
+        births, makers = self._born_together[:], self._makers()
+        document = {
+            "conditions": [[c.expr, c.for_ns, c.interval_ns] for c in self._conditions],
+            "signals": [[signal.name, signal.offset, signal.domain] for signal in self._plan.signals],
+            "settled": self.settled,
+            "turn": self._turn,
+            "gap": None if self._gap is None else [self._gap.until, self._gap.span],
+            "missing": [[condition, *span] for condition, span in self._missing.items()],
+            "warm_at": self._warm_at,
+        }
+
+        def made() -> State:
+            arrays = {
+                "births": _joined(births),
+                "together": np.asarray([len(some) for some in births], dtype=np.int64),
+                "makers": makers,
+            }
+            parts = {
+                "rows": rows(),
+                "pending": pending(),
+                "clocks": clocks(),
+                "history": history(),
+                "graph": graph(),
+            }
+            return State(version=VERSION, document=document, arrays=arrays, parts=parts)
+
+        return made
+
+    def restore(self, state: State, past: Past) -> int:
+        """Go on from there; returns how many of its conditions were not in the state. Called before the first sample.
+
+        What the state has nothing of, because it is new or (``past.gap``) was lost, is unknown until nothing that it
+        depends on is missing.
+
+        Raises:
+            StateError: it is of another version.
+        """
+        saved = state.of(VERSION)
+        parts, document = saved.parts, saved.document
+        if "shards" in document:
+            raise StateError(f"state of {document['shards']} shards found, there is one")
+        self._clocks.restore(parts["clocks"])
+        whole = self._bear(saved, past)
+        self.settled, self.refused, self._begun = document["settled"], 0, self._clocks.sample_latest != NONE
+        self._turn = document["turn"]
+        known = [Condition(expr=e, for_ns=f, interval_ns=i) for e, f, i in document["conditions"]]
+        here = {i: self._conditions.index(c) for i, c in enumerate(known) if c in self._conditions}
+        same = whole and past.gap is None and tuple(known) == self._conditions
+        same = same and self._graph.size == parts["graph"].document["size"]
+        old, new = (np.arange(len(self._rows)),) * 2 if same else self._same_rows(saved, past)
+        cold = self._rows.restore(parts["rows"], old, new)
+        became = np.full(len(saved.arrays["makers"]), -1, dtype=np.int64)
+        became[old] = new
+        self._regroup()
+        self._pending.restore(parts["pending"], became, self._rows.rows)
+        if same:
+            results = self._graph.resume(parts["graph"])
+        else:
+            results = self._graph.restore(parts["graph"], old, new, here, self.settled, at_once=past.gap is not None)
+        self._note_results()
+        self._history.restore(parts["history"], results)
+        self._missing = {here[i]: (first, last) for i, first, last in document["missing"] if i in here}
+        self._warm_at = document["warm_at"]
+        if document["gap"] is not None:
+            until, span = document["gap"]
+            self._beware(Gap(until=until, span=span))
+        unknown = set(range(len(self._conditions))) - set(here.values())
+        if past.gap is not None:
+            self._after(past.gap)
+        elif unknown or cold or len(new) < len(self._rows):
+            self._begin_cold(new, cold, unknown)
+        return len(unknown)
+
+    def begin(self, others: Sequence[Engine]) -> int:
+        """Begin now, where others go on that read the same samples; returns how many conditions it has."""
+        births = [series for other in others for series in other._born_together]
+        for series in births:
+            self._pending.reserve(int(series.max(initial=-1)) + 1)
+            self._born(series)
+        self._regroup()
+        self._graph.flush()
+        self._begun = self._clocks.sample_latest != NONE
+        if self._begun:
+            self._graph.columns_begin(self._reached() + 1, self._intervals)
+        self._begin_cold(np.zeros(0, dtype=np.int64), set(), set(range(len(self._conditions))))
+        return len(self._conditions)
+
+    def _bear(self, saved: State, past: Past) -> bool:
+        """Give birth again to what the state has, in its order; whether all of it is there."""
+        births = past.series[saved.arrays["births"]]
+        self._pending.reserve(int(births.max(initial=-1)) + 1)
+        ends = np.cumsum(saved.arrays["together"])
+        for some in np.split(births, ends[:-1]) if len(ends) else ():
+            self._born(some[some >= 0])
+        return not len(births) or int(births.min()) >= 0
+
+    def _makers(self) -> Int64Array:
+        """(rows,) the series that each row was made for; -1 where a subquery feeds it."""
+        return self._pending.makers(_joined(self._born_together), len(self._rows))
+
+    def _same_rows(self, saved: State, past: Past) -> tuple[Int64Array, Int64Array]:
+        """(rows of the state, the same rows now)."""
+        graph, signals = self._graph, [tuple(signal) for signal in saved.document["signals"]]
+        fed = graph.fed_in(saved.parts["graph"])
+        there: dict[object, int] = {}
+        layouts = saved.parts["rows"].arrays["rows"]["layout"].tolist()
+        for row, (signal, series) in enumerate(zip(layouts, saved.arrays["makers"].tolist(), strict=True)):
+            there[signals[signal], int(past.series[series]) if series >= 0 else fed.get(row)] = row
+        fed, found = graph.fed, [(s.name, s.offset, s.domain) for s in self._plan.signals]
+        pairs: list[tuple[int, int]] = []
+        layouts = self._rows.rows["layout"][: len(self._rows)].tolist()
+        for row, (signal, series) in enumerate(zip(layouts, self._makers().tolist(), strict=True)):
+            of = series if series >= 0 else fed.get(row)
+            before = None if of is None else there.get((found[signal], of))
+            if before is not None:
+                pairs.append((before, row))
+        both = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+        return both[:, 0], both[:, 1]
+
+    def _reached(self) -> int:
+        clocks = self._clocks
+        return int(max(clocks.ticked, reached(clocks.newest, clocks.sampled)))
+
+    def _row_clocks(self) -> Int64Array:
+        """(rows,) the newest sample time of each row's clock, NONE where it has none."""
+        series = self._makers()
+        clock = np.where(series < 0, -1, self._pending.clocks_of(series))
+        return np.where(clock < 0, NONE, self._clocks.newest[clock])
+
+    def _begin_cold(self, warm: Int64Array, cold: set[int], conditions: set[int]) -> None:
+        """Rows that are not among the warm ones, these stores and these conditions know of nothing before now."""
+        now = self._reached()
+        rows = np.setdiff1d(np.arange(len(self._rows)), warm)
+        self._doubt(rows, np.maximum(self._row_clocks(), now)[rows])
+        for store in cold:
+            layout = next(i for i, stop in enumerate(self._layouts.stop) if store < stop)
+            self._layouts.stores[store]["sure"] = now + self._plan.signals[layout].offset
+            if self._plan.signals[layout].derived:
+                self._graph.distrust_fed(now)
+        for condition in conditions:
+            self._missing[condition] = NONE, now + self._reach[condition]
+        changed = {int(self._rows.rows["layout"][row]) for row in rows.tolist()}
+        changed |= {next(i for i, stop in enumerate(self._layouts.stop) if store < stop) for store in cold}
+        for condition, root in enumerate(self._plan.roots):
+            if condition in conditions or any(node.signal in changed for node in below(root)):
+                self._nodes[root.index]["sure"] = now + self._reach[condition] + SETTLED
+        self._be_warm_after(now)
+
+    def _after(self, gap: Gap) -> None:
+        """Nothing is sure until what the gap swallowed has no part in it any more."""
+        clock = self._row_clocks()
+        ahead = np.where(clock == NONE, NONE, clock + gap.span)
+        self._doubt(np.arange(len(self._rows)), np.maximum(ahead, gap.until))
+        self._beware(gap)
+        for condition, span in enumerate(self._reach):
+            first, last = self._missing.get(condition, (self.settled, NONE))
+            self._missing[condition] = first, max(last, gap.until + span)
+        results = self._graph.results[: len(self._graph.result_slots)]
+        results["unseen"] |= results["state"] != 2
+        results["state"][results["state"] == 1] = 0
+        results["frozen"] = NONE
+        results["unknown"][results["unknown"] == 2] = 1
+        self._graph.distrust_fed(gap.until)
+        self._be_warm_after(max(self._reached() + gap.span, gap.until))
+
+    def _doubt(self, rows: Int64Array, until: Int64Array | np.int64) -> None:
+        """Samples up to then may be missing in these rows."""
+        of = np.asarray([signal.offset for signal in self._plan.signals], dtype=np.int64)
+        marks = self._rows.rows["sure"]
+        marks[rows] = np.maximum(marks[rows], until + of[self._rows.rows["layout"][rows]])
+
+    def _beware(self, gap: Gap) -> None:
+        """What is made of several elements, and what is born, may lack what the gap swallowed."""
+        self._gap, self._graph.unseen_births = gap, True
+        for node in self._plan.nodes:
+            if node.op not in _BY_ITSELF:
+                settled = SETTLED if node.op == ops.ROOT else 0
+                self._nodes[node.index]["sure"] = gap.until + reach(node, self._plan) + settled
+
+    def _be_warm_after(self, time: int) -> None:
+        warm_at = time + max(self._reach, default=0) + SETTLED
+        self._warm_at = warm_at if self._warm_at == FAR else max(warm_at, self._warm_at)
+
+    def _be_warm(self) -> None:
+        """Nothing that is missing matters any more."""
+        self._gap, self._warm_at, self._graph.unseen_births = None, FAR, False
+        self._missing.clear()
+        for marked in (self._rows.rows, self._layouts.stores, self._nodes):
+            marked["sure"] = NONE
 
     @property
     def nbytes(self) -> int:
@@ -399,6 +639,10 @@ def _without_collector(switch: bool) -> Generator[None]:
             gc.enable()
 
 
+def _joined(some: Sequence[Int32Array]) -> Int64Array:
+    return np.concatenate((np.zeros(0, dtype=np.int64), *some)).astype(np.int64)
+
+
 def describe(expr: str) -> list[WindowForm]:
     """How everything that an expression reads is held.
 
@@ -408,8 +652,9 @@ def describe(expr: str) -> list[WindowForm]:
     return Engine(SeriesTable(), [Condition(expr=expr)]).describe(0)
 
 
-def _ref(condition: int, labels: Labels, began: int) -> int:
-    digest = hashlib.blake2b(repr((condition, labels, began)).encode(), digest_size=8).digest()
+def _ref(condition: Condition, labels: Labels, began: int) -> int:
+    identity = (condition.expr, condition.for_ns, condition.interval_ns, labels, began)
+    digest = hashlib.blake2b(repr(identity).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
@@ -427,11 +672,26 @@ def node_records(plan: Plan, layouts: Layouts, numbers: Sequence[int]) -> Record
                 layouts.first[n.signal] + n.store if n.op == ops.RANGE else -1,
                 conditions.get(n.index, -1),
                 n.held,
+                NONE,
             )
             for n in plan.nodes
         ],
         dtype=NODE,
     )
+
+
+def reach(node: Node, plan: Plan) -> int:
+    """How long ago (ns) a sample may have been taken that the node's value depends on."""
+    return _own_reach(node, plan) + max((reach(child, plan) for child in node.children), default=0)
+
+
+def _own_reach(node: Node, plan: Plan) -> int:
+    if node.op == ops.INSTANT:
+        return node.ns + plan.signals[node.signal].offset
+    if node.op == ops.RANGE:
+        signal, store = plan.signals[node.signal], plan.signals[node.signal].stores[node.store]
+        return store.window + signal.offset + store.width
+    return node.ns if node.op in (ops.FEED, ops.SUBRANGE) else 0
 
 
 @cache

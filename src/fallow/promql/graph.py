@@ -8,7 +8,8 @@ slots of one clock, form a *unit*: it has one event time and one tape. Units are
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
@@ -19,9 +20,11 @@ from fallow.batch import Int32Array, Int64Array
 from fallow.promql import ops
 from fallow.promql.builder import GROUPED, PER_CLOCK
 from fallow.promql.plan import ALL, ANY_NAME, NAME, Element, Labels, Node, Plan
+from fallow.promql.rhythm import Class
 from fallow.promql.state import LINK, RESULT, SLOT, Units, grown
 from fallow.series import Rows
 from fallow.series.layout import FAR, NONE, Records
+from fallow.state import Saved, State
 
 ClockColumns = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Int64Array]
 NOWHERE: Final = -1
@@ -30,6 +33,11 @@ _CARRIED: Final = frozenset(
 )
 """Operations whose element is that of slot a."""
 NOBODY: Final[Element] = ((), "", False)
+VERSION: Final = 2
+SAID: Final = ("value", "first", "last", "count", "flags", "key")
+"""What a slot says, in words of a record; the others say where it stands."""
+ResultKey = tuple[int, str, Labels]
+"""Condition, metric name and labels: what tells a result from others, whatever else is evaluated."""
 
 
 @dataclass(slots=True)
@@ -100,7 +108,7 @@ class Graph:
     ``named``: results have metric names, so that what ``or`` takes from either side is one element only where they agree.
     """
 
-    def __init__(self, plan: Plan, rows: Rows, classes: int, *, named: bool = False) -> None:
+    def __init__(self, plan: Plan, rows: Rows, classes: Sequence[Class], *, named: bool = False) -> None:
         self.plan = plan
         self._named = named
         self.rows = rows
@@ -117,6 +125,8 @@ class Graph:
         self.units: list[Unit] = []
         self.merged: list[tuple[int, int]] = []
         """Units that became part of others: (into, gone), until somebody takes note."""
+        self.unseen_births = False
+        """Whether nobody saw what is born now begin, because of a gap."""
         self._staged: list[tuple[int, int, int, int]] = []
         self._node: list[int] = []
         self._unit: list[int] = []
@@ -124,6 +134,8 @@ class Graph:
         """Of each node, what it has found under each of its matching keys."""
         self._interned: dict[Labels, Labels] = {}
         self._rows: dict[tuple[int, int, str, Labels], int] = {}
+        self._feeds: dict[int, int] = {}
+        """By row, the slot that feeds it."""
         self._lasting: list[tuple[int, float]] = []
         self._ranked: dict[int, list[tuple[Labels, str, int]]] = {}
         self._unranked: set[int] = set()
@@ -133,8 +145,11 @@ class Graph:
         self._changed_groups: list[int] = []
         self._linked = 0
         self._touched: set[int] = set()
+        self._flushed_results = 0
+        self._conditions = {root.index: i for i, root in enumerate(plan.roots)}
         self._parent: list[int] = []
-        self._columns = _UnitColumns(plan, classes)
+        self._classes = tuple(classes)
+        self._columns = _UnitColumns(plan, len(classes))
         self._leaves: dict[str, list[Node]] = {}
         for node in plan.nodes:
             if node.signal >= 0 and node.op != ops.FEED:
@@ -144,6 +159,7 @@ class Graph:
         # Readers first, so that an operand finds them; copies of numbers last, when the numbers are there.
         for node in sorted(plan.nodes, key=lambda n: (n.op == ops.COPY, -n.index)):
             self._static(node)
+        self._static_results = len(self.result_slots)
 
     # -- births --------------------------------------------------------------------------------------------------------
     def add_series(
@@ -200,7 +216,8 @@ class Graph:
         self.units[unit].everywhere = True
         self._columns.first_due(unit)
         if node.op == ops.COPY:
-            self._new(node, self._number(node.children[0], unit), of=NOBODY, unit=unit)
+            number = self._number(node.children[0], unit)
+            self._joined(number, self._new(node, number, of=NOBODY, unit=unit))
             return
         group = self._new_group() if node.op != ops.CONSTANT else NOWHERE
         slot = self._new(node, b=group, of=(node.labels, "", False), unit=unit)
@@ -452,6 +469,7 @@ class Graph:
         row = self.rows.add(node.signal)
         if row >= 0:
             self._own_row(row, self.unit_of(slot))
+            self._feeds[row] = len(self._node)
             self._over(node, slot, row, self._carrier(slot))
 
     def _carrier(self, slot: int) -> int:
@@ -584,6 +602,8 @@ class Graph:
         known = len(self.results)
         self.results = grown(self.results, len(self.result_slots))
         self.results["frozen"][known:] = NONE
+        self.results["unseen"][self._flushed_results :] = self.unseen_births
+        self._flushed_results = len(self.result_slots)
         for unit in self._touched:
             self._columns.rewrite(unit, self.units[unit], self.slots)
         self._touched.clear()
@@ -625,6 +645,196 @@ class Graph:
         that depend on every clock last.
         """
         return self._columns.clocks(self.units)
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    @property
+    def fed(self) -> dict[int, object]:
+        """By row that a subquery feeds, whose results they are; of several of one element, which of them."""
+        return _numbered({row: self.element(slot) for row, slot in self._feeds.items()})
+
+    def fed_in(self, state: State) -> dict[int, object]:
+        """The same of the rows of a state."""
+        labels = _labels_of(state)
+        return _numbered({row: (labels[key], name, drops) for row, _, key, name, drops in state.document["fed"]})
+
+    def distrust_fed(self, until: int) -> None:
+        """Subqueries have not seen what came up to then."""
+        for slot in self._feeds.values():
+            if self.slots[slot]["count"]:
+                step = self.plan.nodes[self._node[slot]].ns
+                self.slots[slot]["first"] = max(int(self.slots[slot]["first"]), until + step)
+
+    def result_key(self, result: int) -> ResultKey:
+        """What tells a result from others; the condition is the number of its root among the plan's."""
+        slot = self.result_slots[result]
+        below = int(self.slots[slot]["a"])
+        return self._conditions[self._node[slot]], self.names[below], self.labels[slot]
+
+    @property
+    def size(self) -> list[int]:
+        """How much there is of everything: a graph of the same conditions and births has the same, number by number."""
+        return [len(self._node), len(self.rows), len(self._heads), len(self.result_slots), len(self.units)]
+
+    def save(self, also: Iterable[int]) -> Saved:
+        """How far units and results have come, and what slots say. Results that say nothing but that nothing is, are left
+        out; not ``also``.
+        """
+        self.flush()
+        count = len(self.result_slots)
+        results = self.results[:count]
+        live = (results["state"] != 0) | (results["unknown"] != 0) | (results["unseen"] != 0)
+        live[: self._static_results] = True
+        live[list(also)] = True
+        chosen = np.flatnonzero(live)
+        records = self.results[chosen]
+        into = np.asarray(self._parent, dtype=np.int64)
+        of_rows = self.rows.rows["unit"][: len(self.rows)].copy()
+        view = self.columns
+        columns = {"due": view.due.copy(), "limit": view.limit.copy(), "done": view.done.copy()}
+        slots = {f"slot_{name}": self.slots[name][: len(self._node)].copy() for name in SAID}
+        feeds, size = dict(self._feeds), self.size
+
+        def made() -> State:
+            labels: dict[Labels, int] = {}
+            elements: list[tuple[int, int, int, str, bool]] = []
+            for row, slot in feeds.items():
+                of, name, drops = self.element(slot)
+                elements.append((row, slot, labels.setdefault(of, len(labels)), name, drops))
+            of_results = np.asarray([self._unit[self.result_slots[i]] for i in chosen.tolist()], dtype=np.int64)
+            while (into[of_results] != of_results).any():
+                of_results = into[of_results]
+            names: dict[str, int] = {}
+            keys = [self.result_key(i) for i in chosen.tolist()]
+            which = [(c, names.setdefault(n, len(names)), labels.setdefault(k, len(labels))) for c, n, k in keys]
+            return State(
+                version=VERSION,
+                document={
+                    "classes": [list(one) for one in self._classes],
+                    "size": size,
+                    "names": list(names),
+                    "labels": list(labels),
+                    "fed": elements,
+                },
+                arrays={
+                    "results": records,
+                    "result_numbers": chosen,
+                    "result_keys": np.asarray(which, dtype=np.int64).reshape(-1, 3),
+                    "result_units": of_results,
+                    "row_units": of_rows,
+                    **columns,
+                    **slots,
+                },
+            )
+
+        return made
+
+    def resume(self, state: State) -> dict[int, int]:
+        """Be what the graph of the state was, which had the same conditions, births and ``size``; returns its results."""
+        self.flush()
+        saved = state.of(VERSION).arrays
+        self.results[saved["result_numbers"]] = saved["results"]
+        for name in SAID:
+            self.slots[name][: len(self._node)] = saved[f"slot_{name}"]
+        columns = self.columns
+        columns.due[:], columns.limit[:], columns.done[:] = saved["due"], saved["limit"], saved["done"]
+        return {number: number for number in saved["result_numbers"].tolist()}
+
+    def restore(
+        self,
+        state: State,
+        old: Int64Array,
+        new: Int64Array,
+        conditions: Mapping[int, int],
+        since: int,
+        *,
+        at_once: bool,
+    ) -> dict[int, int]:
+        """Go on from another graph, once everything that was born then is born again.
+
+        Args:
+            old, new: rows of the state, and what they are now.
+            conditions: by their number in the state, what it is now.
+            since: what the state has nothing of begins after this time.
+            at_once: whether everything has to be looked at at its next instant, because it is not what it was.
+
+        Returns:
+            By the number of a result in the state, what it is now.
+        """
+        self.flush()
+        saved = state.of(VERSION)
+        results = self._found(saved, conditions)
+        now = np.asarray(list(results.values()), dtype=np.int64)
+        at = np.asarray(list(results), dtype=np.int64)
+        self.results[now] = saved.arrays["results"][at]
+        of = np.asarray([self.unit_of(self.result_slots[i]) for i in now.tolist()], dtype=np.int64)
+        here = np.concatenate((of, self.rows.rows["unit"][new]))
+        there = np.concatenate((saved.arrays["result_units"][at], saved.arrays["row_units"][old]))
+        self._catch_up(saved, here, there, at_once=at_once)
+        self._restore_fed(saved, dict(zip(old.tolist(), new.tolist(), strict=True)))
+        for result in set(range(self._static_results)) - set(now.tolist()):
+            self.columns.due[self.unit_of(self.result_slots[result])] = NONE
+        if since != NONE:
+            self.columns_begin(since + 1, np.asarray([c.interval for c in self._classes], dtype=np.int64))
+        return dict(zip(saved.arrays["result_numbers"][at].tolist(), now.tolist(), strict=True))
+
+    def _catch_up(self, saved: State, here: Int64Array, there: Int64Array, *, at_once: bool) -> None:
+        """Let units come as far as those of the state had, of which they have something, and be due when those were.
+
+        What slots said is not known, so that all classes of one interval are looked at together the first time.
+        """
+        columns, known = self.columns, saved.document["classes"]
+        columns.due[here] = FAR
+        np.maximum.at(columns.limit, here, saved.arrays["limit"][there])
+        np.maximum.at(columns.done, here, saved.arrays["done"][there])
+        done = columns.done[here]
+        for interval in {one.interval for one in self._classes}:
+            together = [one for one in self._classes if one.interval == interval]
+            due = np.full(len(here), FAR, dtype=np.int64)
+            if at_once or any(list(one) not in known for one in together):
+                due = np.where(done == NONE, FAR, (done // interval + 1) * interval)
+            for one in together:
+                if list(one) in known:
+                    was = saved.arrays["due"][there, known.index(list(one))]
+                    due = np.minimum(due, np.where((was > done) | (done == NONE), was, FAR))
+            for k, one in enumerate(self._classes):
+                if one.interval == interval:
+                    np.minimum.at(columns.due[:, k], here, due)
+
+    def _restore_fed(self, saved: State, rows: Mapping[int, int]) -> None:
+        """What subqueries know of the instants that they have seen."""
+        for row, slot, *_ in saved.document["fed"]:
+            if row in rows:
+                for name in ("first", "last", "count", "key"):
+                    self.slots[self._feeds[rows[row]]][name] = saved.arrays[f"slot_{name}"][slot]
+
+    def _found(self, saved: State, conditions: Mapping[int, int]) -> dict[int, int]:
+        """By its place in the state, each result that is here too; of several of one key, in their order."""
+        labels = _labels_of(saved)
+        wanted: dict[ResultKey, list[int]] = {}
+        for at, (condition, name, key) in enumerate(saved.arrays["result_keys"].tolist()):
+            if condition in conditions:
+                full = conditions[condition], saved.document["names"][name], labels[key]
+                wanted.setdefault(full, []).append(at)
+        found: dict[int, int] = {}
+        for result in range(len(self.result_slots)):
+            places = wanted.get(self.result_key(result))
+            if places:
+                found[places.pop(0)] = result
+        return found
+
+
+def _labels_of(state: State) -> list[Labels]:
+    return [tuple((str(k), str(v)) for k, v in one) for one in state.document["labels"]]
+
+
+def _numbered(elements: Mapping[int, object]) -> dict[int, object]:
+    """Equal ones told apart by how many came before."""
+    seen: Counter[object] = Counter()
+    found: dict[int, object] = {}
+    for row, element in elements.items():
+        found[row] = (element, seen[element])
+        seen[element] += 1
+    return found
 
 
 def paired(node: Node, of: Element, matching: Labels) -> Element:
@@ -711,6 +921,10 @@ class _UnitColumns:
         classes = self._node_classes[slots["node"][order]]
         for k in range(self._classes):
             tape = order[(classes >> k) & 1 == 1]
+            if not len(tape):
+                self._due[unit, k] = (
+                    FAR  # what is never looked at would stay due, for a unit that it is merged into too
+                )
             if self._used + len(tape) > len(self._tape):
                 self._compact(len(tape))
             self._tape[self._used : self._used + len(tape)] = tape

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from fallow.promql.plan import Labels
 from fallow.promql.selectors import prom_name
-from fallow.promql.state import BEGAN, ENDED, KNOWN_AGAIN, UNKNOWN_FROM
+from fallow.promql.state import BEGAN, BEGAN_UNSEEN, ENDED, KNOWN_AGAIN, UNKNOWN_FROM
 from fallow.series.layout import FAR
+from fallow.state import Saved, State
+
+VERSION = 1
 
 REMEMBERED = 64
 """Spans kept for each result, the newest."""
@@ -39,8 +44,8 @@ class History:
         spans = self._spans.get(result)
         if spans is None:
             spans = self._spans[result] = deque(maxlen=REMEMBERED)
-        held = kind in (BEGAN, ENDED)
-        if kind in (BEGAN, UNKNOWN_FROM):
+        held = kind in (BEGAN, BEGAN_UNSEEN, ENDED)
+        if kind in (BEGAN, BEGAN_UNSEEN, UNKNOWN_FROM):
             spans.append((time, FAR, held))
         elif kind in (ENDED, KNOWN_AGAIN):
             for i in range(len(spans) - 1, -1, -1):
@@ -76,3 +81,26 @@ class History:
                 index.setdefault(dict(labels).get(label, ""), set()).add(result)
         upto[0] = len(self._labels)
         return index
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    @property
+    def results(self) -> list[int]:
+        """The results that have spans."""
+        return list(self._spans)
+
+    def save(self) -> Saved:
+        """The spans of all results."""
+        spans = [(result, list(found)) for result, found in self._spans.items()]
+
+        def made() -> State:
+            rows = [(result, *span) for result, found in spans for span in found]
+            return State(version=VERSION, arrays={"spans": np.asarray(rows, dtype=np.int64).reshape(-1, 4)})
+
+        return made
+
+    def restore(self, state: State, results: Mapping[int, int]) -> None:
+        """Remember them again; ``results[r]`` is what result r of the state is now."""
+        for result, since, until, held in state.of(VERSION).arrays["spans"].tolist():
+            now = results.get(result)
+            if now is not None:
+                self._spans.setdefault(now, deque(maxlen=REMEMBERED)).append((since, until, bool(held)))

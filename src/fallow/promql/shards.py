@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fallow.batch import MetricBatch
+from fallow.errors import StateError
 from fallow.promql.compile import grouped
 from fallow.promql.engine import Common, Condition, Edge, Engine
 from fallow.promql.forms import WindowForm
 from fallow.promql.state import grown
 from fallow.promql.syntax import parse
 from fallow.series import SeriesTable, clock_of
+from fallow.state import Past, Saved, State
 from fallow.units import SECOND
 
 UNKNOWN = -1
+VERSION = 2
 
 
 class Shards:
@@ -134,6 +137,39 @@ class Shards:
         """How everything that a condition reads is held: form, panes, how exact, bytes of one series."""
         engine, index = self._place[condition]
         return engine.describe(index)
+
+    def reach(self, condition: int) -> int:
+        """How long ago (ns) a sample may have been taken that a result of the condition depends on."""
+        return self._place[condition][0].reach(condition)
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    def save(self) -> Saved:
+        """The state of each engine."""
+        shards, whole = [engine.save() for engine in self._shards], self._whole and self._whole.save()
+
+        def made() -> State:
+            parts = {f"shard {i}": one() for i, one in enumerate(shards)} | ({"whole": whole()} if whole else {})
+            return State(version=VERSION, document={"shards": len(shards)}, parts=parts)
+
+        return made
+
+    def restore(self, state: State, past: Past) -> int:
+        """Go on from there; returns how many conditions were not in the state. Called before the first sample.
+
+        Raises:
+            StateError: it is of another version, or of another number of shards.
+        """
+        saved = state.of(VERSION)
+        shards = saved.document.get("shards", 1)
+        if shards != len(self._shards):
+            raise StateError(f"state of {shards} shards found, there are {len(self._shards)}")
+        new = 0
+        for i, engine in enumerate(self._shards):
+            new = engine.restore(saved.parts[f"shard {i}"], past)  # the conditions of all shards are the same
+        if self._whole is not None:
+            known = saved.parts.get("whole")
+            new += self._whole.begin(self._shards) if known is None else self._whole.restore(known, past)
+        return new
 
     @property
     def late(self) -> int:

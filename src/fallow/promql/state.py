@@ -16,8 +16,9 @@ def _record(**fields: type[np.generic]) -> np.dtype[np.void]:
 
 _I4, _I8, _F8 = np.int32, np.int64, np.float64
 
-NODE: Final = _record(op=_I8, fn=_I8, flags=_I8, p0=_F8, p1=_F8, ns=_I8, store=_I8, condition=_I8, held=_I8)
-"""What a node does; ``store`` numbers its store among all; ``held``: see plan."""
+NODE: Final = _record(op=_I8, fn=_I8, flags=_I8, p0=_F8, p1=_F8, ns=_I8, store=_I8, condition=_I8, held=_I8, sure=_I8)
+"""What a node does; ``store`` numbers its store among all; ``held``: see plan. Before ``sure`` there may be elements that
+it has not seen, because a snapshot does not have them."""
 
 SLOT: Final = _record(node=_I4, a=_I4, b=_I4, c=_I4, value=_F8, first=_I8, last=_I8, count=_I8, flags=_I8, key=_F8)
 """One element of one node, present or not; ``a``, ``b``, ``c``: see ops. Its evidence: the time of its first sample and
@@ -37,10 +38,11 @@ RESULT: Final = _record(
     began=_I8,
     unknown=_I8,
     unknown_since=_I8,
+    unseen=_I8,
 )
 """How far a result of a condition has come. ``state``: 0 not true · 1 true, not yet for long enough · 2 holding;
 ``frozen``: since when a pending result is unknown, or NONE; ``unknown``: 0 known · 1 unknown · 2 and true on what is
-there · 3 said so."""
+there · 3 said so; ``unseen``: 1 where nobody saw it begin if it is true, because of a gap."""
 
 SETTING: Final = _record(coverage=_F8, plain=np.bool_)
 """What holds for an engine's life. ``plain``: PromQL as Prometheus has it, nothing unknown, the lookback as it is."""
@@ -73,7 +75,7 @@ class Units(NamedTuple):
     done: Int64Array
 
 
-BEGAN, ENDED, SAID_UNKNOWN, UNKNOWN_FROM, KNOWN_AGAIN = range(5)
+BEGAN, ENDED, SAID_UNKNOWN, UNKNOWN_FROM, KNOWN_AGAIN, BEGAN_UNSEEN = range(6)
 
 
 T = TypeVar("T", bound=np.generic)

@@ -120,6 +120,13 @@ def _remember_gap(ints: Int64Array, base: int, gap: int) -> None:
 
 
 @part
+def forget_gaps(ints: Int64Array, base: int) -> None:
+    """Let the cadence be learnt anew from the samples to come."""
+    ints[base + GAPS_SEEN] = 0
+    ints[base + CADENCE] = 0
+
+
+@part
 def _copy_tail(ints: Int64Array, base: int, into: Int64Array, to: int) -> None:
     into[to + TAIL_T] = ints[base + LAST_T]
     into[to + TAIL_V] = ints[base + LAST_V]

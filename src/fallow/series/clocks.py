@@ -9,6 +9,9 @@ import numpy as np
 
 from fallow import semconv
 from fallow.series.layout import NONE, Int64Array
+from fallow.state import Saved, State
+
+VERSION = 2
 
 CLOCK_LABELS: Final = (
     semconv.HOST_NAME,
@@ -54,3 +57,21 @@ class Clocks:
                 self.sampled = np.concatenate((self.sampled, np.zeros_like(self.sampled)))
         self.sampled[found] |= sampled
         return found
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    def save(self) -> Saved:
+        """How far each has come."""
+        arrays = {"newest": self.newest[: self.count].copy(), "sampled": self.sampled[: self.count].copy()}
+        document = {"names": list(self._ids), "ticked": self.ticked, "latest": self.sample_latest}
+        return lambda: State(version=VERSION, document=document, arrays=arrays)
+
+    def restore(self, state: State) -> None:
+        """Go on from there, in the same order where none is known yet; of one that is, what is newer counts."""
+        saved = state.of(VERSION)
+        for (label, value), newest, sampled in zip(
+            saved.document["names"], saved.arrays["newest"].tolist(), saved.arrays["sampled"].tolist(), strict=True
+        ):
+            clock = self.intern((label, value), sampled=sampled)
+            self.newest[clock] = max(int(self.newest[clock]), newest)
+        self.ticked = max(self.ticked, saved.document["ticked"])
+        self.sample_latest = max(self.sample_latest, saved.document["latest"])

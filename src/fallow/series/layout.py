@@ -22,6 +22,9 @@ Records = NDArray[Any]
 """Structured arrays: one element after the other in memory, which is what kernels that take one at a time want. (Many
 arrays side by side cost numba two atomic reference counts for each at every use.)"""
 
+LAYOUT_VERSION: Final = 2
+"""Of everything below: rows that were saved under another one are not read."""
+
 NONE: Final = -(1 << 62)
 """A time or pane number before every other: nothing there."""
 FAR: Final = 1 << 62
@@ -176,11 +179,12 @@ _PLACES: Final = {
     "below": BELOW,
 }
 STORE: Final = np.dtype(
-    [(name, np.int64) for name in ("offset", "window", "width", "ring", "stride", "raw", *_PLACES, "includes")]
+    [(name, np.int64) for name in ("offset", "window", "width", "ring", "stride", "raw", *_PLACES, "includes", "sure")]
     + [("limit", np.float64)]
 )
 """A store as the kernels read it: offset in the block; window and width in ns; ring in panes; stride in words; where
-the ring of samples begins, from the store's start; and where each statistic lies within a pane. -1: not kept."""
+the ring of samples begins, from the store's start; where each statistic lies within a pane (-1: not kept); and after which
+time it has every sample that its rows have (NONE: it always had)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +195,7 @@ class Layouts:
     stop: tuple[int, ...]
     words: tuple[int, ...]
     stores: Records
+    specs: tuple[StoreSpec, ...]
 
 
 def layouts_of(signals: Iterable[Iterable[StoreSpec]]) -> Layouts:
@@ -213,8 +218,9 @@ def layouts_of(signals: Iterable[Iterable[StoreSpec]]) -> Layouts:
     for i, store in enumerate(stores):
         columns[i]["offset"], columns[i]["window"], columns[i]["width"] = offsets[i], store.window, store.width
         columns[i]["ring"], columns[i]["stride"] = store.ring, store.stride
+        columns[i]["sure"] = NONE
         columns[i]["raw"] = STORE_WORDS + store.ring * store.stride if RAW in store.statistics else -1
         columns[i]["limit"], columns[i]["includes"] = store.limit or 0.0, store.includes
         for name, statistic in _PLACES.items():
             columns[i][name] = store.position(statistic)
-    return Layouts(first=tuple(first), stop=tuple(stop), words=tuple(words), stores=columns)
+    return Layouts(first=tuple(first), stop=tuple(stop), words=tuple(words), stores=columns, specs=tuple(stores))

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 
 from fallow.series._kernels import clear_block
-from fallow.series.layout import Float64Array, Int64Array, Layouts, Records
+from fallow.series.layout import (
+    LAYOUT_VERSION,
+    NONE,
+    RAW,
+    RAW_LIMIT,
+    ROW_WORDS,
+    STORE_WORDS,
+    Float64Array,
+    Int64Array,
+    Layouts,
+    N,
+    Records,
+    StoreSpec,
+)
+from fallow.state import Saved, State
 
-ROW: Final = np.dtype([("base", np.int64), ("first", np.int64), ("stop", np.int64), ("unit", np.int64)])
-"""A row: its block's first word in the arena, its stores among all, and the number of what it is evaluated with."""
+ROW: Final = np.dtype(
+    [(name, np.int64) for name in ("base", "first", "stop", "unit", "layout", "sure")],
+)
+"""A row: its block's first word in the arena, its stores among all, the number of what it is evaluated with, its layout,
+and after which time nothing of its series is missing (NONE: nothing is)."""
+
+_AT_ONCE: Final = 4096
+"""Rows copied in one go."""
 
 
 class Rows:
@@ -45,7 +66,7 @@ class Rows:
         self._reserve(words)
         row, base = self._count, self._used
         first, stop = self.layouts.first[layout], self.layouts.stop[layout]
-        self.rows[row] = (base, first, stop, 0)
+        self.rows[row] = (base, first, stop, 0, layout, NONE)
         self._used += words
         self._count += 1
         clear_block(self.ints, base, words, first, stop, self.layouts.stores)
@@ -60,3 +81,86 @@ class Rows:
             grown = np.zeros(size, dtype=np.float64)
             grown[: self._used] = self.floats[: self._used]
             self.floats = grown
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    def save(self) -> Saved:
+        """Every row's words, and what lies where in them."""
+        words, rows = self.ints[: self._used].copy(), self.rows[: self._count].copy()
+        layouts = [
+            [
+                [_plain(spec), int(store["offset"]), int(store["sure"])]
+                for spec, store in zip(self.layouts.specs[first:stop], self.layouts.stores[first:stop], strict=True)
+            ]
+            for first, stop in zip(self.layouts.first, self.layouts.stop, strict=True)
+        ]
+        return lambda: State(
+            version=LAYOUT_VERSION, document={"layouts": layouts}, arrays={"words": words, "rows": rows}
+        )
+
+    def restore(self, state: State, old: Int64Array, new: Int64Array) -> set[int]:
+        """Fill the rows ``new`` with what the state has in the rows ``old``; returns the stores that it does not have."""
+        words, rows = state.of(LAYOUT_VERSION).arrays["words"], state.arrays["rows"]
+        layouts = np.stack((rows["layout"][old], self.rows["layout"][new]))
+        cold: set[int] = set()
+        for before, now in np.unique(layouts, axis=1).T.tolist():
+            chosen = np.flatnonzero((layouts[0] == before) & (layouts[1] == now))
+            source, target = rows["base"][old[chosen]], self.rows["base"][new[chosen]]
+            _copy(words, source, self.ints, target, ROW_WORDS)
+            self.rows["sure"][new[chosen]] = rows["sure"][old[chosen]]
+            there = _stores(state, before)
+            for s in range(self.layouts.first[now], self.layouts.stop[now]):
+                spec = self.layouts.specs[s]
+                found = next((one for one in there if _has(one[0], spec)), None)
+                if found is None:
+                    cold.add(s)
+                    continue
+                known, offset, self.layouts.stores[s]["sure"] = found
+                at = int(self.layouts.stores[s]["offset"])
+                for word, to, count in _runs(known, spec):
+                    _copy(words, source + offset + word, self.ints, target + at + to, count)
+        return cold
+
+
+def _plain(spec: StoreSpec) -> list[object]:
+    """A store's specification as JSON says it."""
+    return [spec.window, spec.width, sorted(spec.statistics), spec.limit, spec.includes]
+
+
+def _stores(state: State, layout: int) -> list[tuple[StoreSpec, int, int]]:
+    """The stores of a saved layout, where they begin, and since when they are sure."""
+    return [
+        (
+            StoreSpec(window=window, width=width, statistics=frozenset(kept), limit=limit, includes=includes),
+            offset,
+            sure,
+        )
+        for (window, width, kept, limit, includes), offset, sure in state.document["layouts"][layout]
+    ]
+
+
+def _has(known: StoreSpec, wanted: StoreSpec) -> bool:
+    """Whether a store has all that another one wants."""
+    alike = (known.window, known.width) == (wanted.window, wanted.width) and known.statistics >= wanted.statistics
+    return alike and (wanted.limit is None or (known.limit, known.includes) == (wanted.limit, wanted.includes))
+
+
+def _runs(known: StoreSpec, wanted: StoreSpec) -> Iterator[tuple[int, int, int]]:
+    """Words of a store that has more: (from, to, how many)."""
+    if known.statistics == wanted.statistics:
+        yield 0, 0, wanted.words
+        return
+    yield 0, 0, STORE_WORDS
+    for statistic in sorted((wanted.statistics | {N}) - {RAW}):
+        for pane in range(wanted.ring):
+            at, to = pane * known.stride + known.position(statistic), pane * wanted.stride + wanted.position(statistic)
+            yield STORE_WORDS + at, STORE_WORDS + to, 1
+    if RAW in wanted.statistics:
+        yield STORE_WORDS + known.ring * known.stride, STORE_WORDS + wanted.ring * wanted.stride, 2 * RAW_LIMIT
+
+
+def _copy(words: Int64Array, source: Int64Array, to: Int64Array, target: Int64Array, count: int) -> None:
+    """Copy ``count`` words from each source to each target."""
+    each = np.arange(count)
+    for at in range(0, len(source), _AT_ONCE):
+        part = slice(at, at + _AT_ONCE)
+        to[target[part, None] + each] = words[source[part, None] + each]

@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fallow.state import Saved, State
+
+VERSION = 1
 Pairs = tuple[tuple[str, str], ...]
 """Attributes as pairs sorted by key, so that the order in which a source sends them does not matter."""
 
@@ -65,3 +71,45 @@ class SeriesTable:
     def key(self, series: int) -> SeriesKey:
         """The key of an id that ``intern`` gave."""
         return self._keys[series]
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    def save(self) -> Saved:
+        """Every key, in the order of ids."""
+        keys = self._keys[:]
+        return lambda: _saved(keys)
+
+    def restore(self, state: State) -> NDArray[np.int32]:
+        """Intern the keys of a state; returns the id of each, -1 where the table is full."""
+        parts = [[tuple((str(k), str(v)) for k, v in one) for one in column] for column in _pairs(state.of(VERSION))]
+        names = state.document["names"]
+        ids = np.empty(len(state.arrays["columns"]), dtype=np.int32)
+        for i, (name, unit, scope, resource, attributes) in enumerate(state.arrays["columns"].tolist()):
+            key = SeriesKey(names[name], names[unit], names[scope], parts[0][resource], parts[1][attributes])
+            ids[i] = self.intern(key)
+        return ids
+
+
+def _pairs(state: State) -> tuple[list[list[list[str]]], list[list[list[str]]]]:
+    return state.document["resources"], state.document["attributes"]
+
+
+def _saved(keys: list[SeriesKey]) -> State:
+    """Keys as numbers of the few texts and sets of attributes that they are made of."""
+    names: dict[str, int] = {}
+    resources: dict[Pairs, int] = {}
+    attributes: dict[Pairs, int] = {}
+    columns = [
+        (
+            names.setdefault(key.name, len(names)),
+            names.setdefault(key.unit, len(names)),
+            names.setdefault(key.scope, len(names)),
+            resources.setdefault(key.resource, len(resources)),
+            attributes.setdefault(key.attributes, len(attributes)),
+        )
+        for key in keys
+    ]
+    return State(
+        version=VERSION,
+        document={"names": list(names), "resources": list(resources), "attributes": list(attributes)},
+        arrays={"columns": np.asarray(columns, dtype=np.int32).reshape(-1, 5)},
+    )

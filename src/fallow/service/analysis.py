@@ -15,13 +15,17 @@ from dataclasses import replace
 from functools import partial
 
 from fallow.batch import Batch, OtlpRequest
-from fallow.component import Processor
+from fallow.component import Processor, Stateful
+from fallow.state import Saved, State
 from fallow.telemetry import ServiceMetrics
 
 logger = logging.getLogger(__name__)
 
 MAX_JOINED_BYTES = 4 * 1024 * 1024
 MAX_JOINED_REQUESTS = 256
+VERSION = 1
+
+_Item = Batch | int | Callable[[], None]
 
 
 class Chain:
@@ -47,6 +51,22 @@ class Chain:
     def finish(self) -> list[Batch]:
         """What each processor still holds back, carried through those after it."""
         return self._each(lambda processor: processor.finish())
+
+    def save(self) -> Saved:
+        """Take down the state of all processors that have any, by component id."""
+        saved: dict[str, Saved] = {}
+        for id, processor in self._processors:
+            if isinstance(processor, Stateful):
+                try:
+                    saved[id] = processor.save()
+                except Exception:
+                    self._failed(id)
+                    logger.exception("State could not be taken down.", extra={"processor": id})
+        return lambda: State(version=VERSION, parts={id: one() for id, one in saved.items()})
+
+    def replace(self, id: str, processor: Processor) -> None:
+        """Let another processor take the place of this one, before the first batch."""
+        self._processors = [(known, processor if known == id else p) for known, p in self._processors]
 
     def _from(self, first: int, batch: Batch) -> Batch:
         for id, processor in self._processors[first:]:
@@ -86,7 +106,7 @@ class Analysis:
         self._chain = chain
         self._done = done
         self._metrics = metrics
-        self._queue: queue.Queue[Batch | int | None] = queue.Queue(queue_size)
+        self._queue: queue.Queue[_Item | None] = queue.Queue(queue_size)
         self._thread = threading.Thread(target=self._run, name=f"analysis-{name}", daemon=True)
         self._newest = 0
         self._newest_at = 0
@@ -114,6 +134,23 @@ class Analysis:
         except queue.Full:
             return
 
+    def between(self, act: Callable[[], None]) -> bool:
+        """Let the analysis thread do something between two batches; False where the queue is full."""
+        try:
+            self._queue.put_nowait(act)
+        except queue.Full:
+            return False
+        return True
+
+    @property
+    def newest(self) -> int:
+        """The event time that was reached; 0: none."""
+        return self._newest
+
+    def resume(self, newest: int) -> None:
+        """Let event time go on from there; called before the start."""
+        self._newest, self._newest_at = newest, time.monotonic_ns()
+
     def stop(self, timeout_s: float, *, finish: bool) -> bool:
         """Process what is queued, then end; ``finish`` also releases what processors hold back. False on time-out."""
         if not self._thread.is_alive():
@@ -133,13 +170,15 @@ class Analysis:
             if isinstance(item, int):
                 for batch in self._chain.tick(item):
                     self._deliver(batch)
-            else:
+            elif isinstance(item, Batch):
                 self._process(item)
+            else:
+                item()
         if self._finish:
             for batch in self._chain.finish():
                 self._deliver(batch)
 
-    def _rounds(self) -> Iterator[Batch | int]:
+    def _rounds(self) -> Iterator[_Item]:
         while True:
             waiting = [self._queue.get()]
             while len(waiting) < MAX_JOINED_REQUESTS:
@@ -180,8 +219,8 @@ class Analysis:
             self._newest, self._newest_at = newest, time.monotonic_ns()
 
 
-def joined(items: Sequence[Batch | int]) -> Iterator[Batch | int]:
-    """The items with consecutive requests of one kind joined, up to 4 MiB each; ticks stay where they are."""
+def joined(items: Sequence[_Item]) -> Iterator[_Item]:
+    """The items with consecutive requests of one kind joined, up to 4 MiB each; all else stays where it is."""
     held: list[Batch] = []
     size = 0
     for item in items:

@@ -18,14 +18,17 @@ from opentelemetry.sdk.resources import Resource
 
 import fallow
 from fallow.batch import Batch
-from fallow.component import Consume, Context, Exporter, Forwarder, Processor, Receiver
+from fallow.component import Consume, Context, Exporter, Forwarder, Processor, Receiver, Stateful
 from fallow.config import ComponentSettings, Config, Pipeline, TelemetrySettings
-from fallow.errors import PermanentError, TransientError
+from fallow.errors import PermanentError, StateError, TransientError
 from fallow.ledger import Ledger
 from fallow.malloc import tune
 from fallow.series import SeriesTable
 from fallow.service.analysis import Analysis, Chain
 from fallow.service.health import Health
+from fallow.service.keeper import Keeper
+from fallow.service.snapshots import Snapshots
+from fallow.state import Past, Saved, State
 from fallow.telemetry import ServiceMetrics
 
 logger = logging.getLogger(__name__)
@@ -77,9 +80,13 @@ class Service:
         self.receivers: dict[str, Receiver] = {i: build(i, config.receivers[i]) for i in used["receivers"]}
         self.exporters: dict[str, Exporter | Forwarder] = {i: build(i, config.exporters[i]) for i in used["exporters"]}
         self._pipelines = [
-            self._pipeline(name, p, {i: build(i, config.processors[i]) for i in p.processors})
+            self._pipeline(name, p, lambda i: build(i, config.processors[i]))
             for name, p in config.service.pipelines.items()
         ]
+        self._keeper: Keeper | None = None
+        if (kept := config.service.snapshot) is not None:
+            snapshots = Snapshots(config.path.parent / kept.directory, kept.keep)
+            self._keeper = Keeper(snapshots, kept.interval, self._pipelines, self.series, self.metrics)
         health = config.service.telemetry.health
         self.health = Health(health.endpoint, lambda: self._serving) if health else None
         self._serving = False
@@ -107,20 +114,26 @@ class Service:
         for component in (*([self.health] if self.health else []), *self.exporters.values()):
             await component.start()
             self._started.append(component)
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.restore)
         for pipeline in self._pipelines:
             pipeline.start(asyncio.get_running_loop())
         for id, receiver in self.receivers.items():
             await receiver.start(self._consume(id))
             self._started.append(receiver)
         self._ticker = asyncio.create_task(self._tick())
+        if self._keeper is not None:
+            self._keeper.start()
         self._serving = True
         logger.info("Serving.", extra={"receivers": list(self.receivers), "exporters": list(self.exporters)})
 
     async def shutdown(self, *, finish: bool = False) -> None:
         """Stop receivers, process what is queued, then stop exporters; safe to call twice.
 
+        Where snapshots are configured a last one is taken, from which the next start goes on as if nothing had been.
+
         Args:
-            finish: also release what processors hold back, as at the end of a recording.
+            finish: release what processors hold back instead, as at the end of a recording.
         """
         self._serving = False
         if self._ticker is not None:
@@ -130,11 +143,15 @@ class Service:
         receivers = [c for c in self._started if c in self.receivers.values()]
         for receiver in receivers:
             await self._stopped(receiver)
+        ended = not finish
         for pipeline in self._pipelines:
             if not await asyncio.to_thread(pipeline.stop, timeout_s, finish):
+                ended = False
                 logger.error(
                     "Analysis did not end in time; what was queued is lost to it.", extra={"pipeline": pipeline.name}
                 )
+        if self._keeper is not None:
+            await self._keeper.stop(ended=ended)
         for component in reversed([c for c in self._started if c not in receivers]):
             await self._stopped(component)
         self._started.clear()
@@ -166,9 +183,9 @@ class Service:
 
         return consume
 
-    def _pipeline(self, name: str, pipeline: Pipeline, processors: Mapping[str, Processor]) -> _Running:
+    def _pipeline(self, name: str, pipeline: Pipeline, build: Callable[[str], Processor]) -> _Running:
         exporters = {id: self.exporters[id] for id in pipeline.exporters}
-        return _Running(name, pipeline.receivers, processors, exporters, self)
+        return _Running(name, pipeline.receivers, pipeline.processors, build, exporters, self)
 
     def record(self, batch: Batch) -> None:
         """Commit what processing found; called in an analysis thread."""
@@ -197,7 +214,8 @@ class _Running:
         self,
         name: str,
         receivers: tuple[str, ...],
-        processors: Mapping[str, Processor],
+        processors: tuple[str, ...],
+        build: Callable[[str], Processor],
         exporters: Mapping[str, Exporter | Forwarder],
         service: Service,
     ) -> None:
@@ -208,14 +226,55 @@ class _Running:
         self._exporters = {i: e for i, e in exporters.items() if isinstance(e, Exporter)}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._analysis: Analysis | None = None
+        self._build = build
+        self._processors = {id: build(id) for id in processors}
+        self._chain = Chain(self._processors, lambda id: service.metrics.errors.add(1, {"component": id}))
         if processors:
-            chain = Chain(processors, lambda id: service.metrics.errors.add(1, {"component": id}))
-            self._analysis = Analysis(name, chain, self._done, service.metrics, service.queue_size)
+            self._analysis = Analysis(name, self._chain, self._done, service.metrics, service.queue_size)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         if self._analysis is not None:
             self._analysis.start()
+
+    # -- what the keeper asks ------------------------------------------------------------------------------------------
+    @property
+    def newest(self) -> int:
+        return self._analysis.newest if self._analysis is not None else 0
+
+    async def save(self) -> Saved | None:
+        if self._analysis is None:
+            return self.saved_at_the_end()
+        loop = asyncio.get_running_loop()
+        saved: asyncio.Future[Saved] = loop.create_future()
+
+        def take_down() -> None:
+            loop.call_soon_threadsafe(_settle, saved, self.saved_at_the_end())
+
+        return await saved if self._analysis.between(take_down) else None
+
+    def saved_at_the_end(self) -> Saved:
+        began = time.perf_counter()
+        found = self._chain.save()
+        self._service.metrics.snapshot_pause.record(time.perf_counter() - began, {"pipeline": self.name})
+        return found
+
+    def restore(self, state: State, past: Past, newest: int) -> dict[str, Mapping[str, int]]:
+        taken_up: dict[str, Mapping[str, int]] = {}
+        for id, processor in self._processors.items():
+            part = state.parts.get(id)
+            if part is None or not isinstance(processor, Stateful):
+                continue
+            try:
+                taken_up[id] = processor.restore(part, past)
+            except Exception as error:  # the service's component guard
+                known = isinstance(error, StateError)
+                fields = {"processor": id, "reason": str(error) if known else repr(error)}
+                logger.warning("A processor begins anew.", extra=fields, exc_info=not known)
+                self._chain.replace(id, self._build(id))
+        if self._analysis is not None and newest:
+            self._analysis.resume(newest)
+        return taken_up
 
     def stop(self, timeout_s: float, finish: bool) -> bool:
         return self._analysis is None or self._analysis.stop(timeout_s, finish=finish)
@@ -252,6 +311,11 @@ class _Running:
             except (PermanentError, TransientError) as error:
                 self._service.metrics.errors.add(1, {"component": id})
                 logger.warning("An exporter could not take a batch.", extra={"exporter": id, "error": str(error)})
+
+
+def _settle(future: asyncio.Future[Saved], found: Saved) -> None:
+    if not future.done():
+        future.set_result(found)
 
 
 def _used(pipelines: Mapping[str, Pipeline]) -> dict[str, list[str]]:

@@ -37,8 +37,8 @@ class Tag:
         return Batch(dropped={f"{self.name} end": 1})
 
 
-def bodies(items: list[Batch | int]) -> list[bytes | int]:
-    return [i if isinstance(i, int) else i.request.body if i.request else b"" for i in joined(items)]
+def bodies(items: list[Batch | int]) -> list[object]:
+    return [(i.request.body if i.request else b"") if isinstance(i, Batch) else i for i in joined(items)]
 
 
 @pytest.mark.parametrize(
