@@ -105,30 +105,26 @@ SLOPE: Final = frozenset({SLOPE_V, SLOPE_T, SLOPE_TT, SLOPE_TV})
 SIDES: Final = frozenset({BELOW, UNDER, OVER})
 
 _FEW: Final = 40
-_MORE: Final = 60
-_SHORT_S: Final = 120
-"""Windows up to this long have more panes."""
 _NICE_S: Final = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 
 def pane_width(window: int) -> int:
-    """The pane width, in ns, for a window in ns: up to 40 panes, 60 up to two minutes, and it divides the window.
+    """The pane width, in ns, for a window in ns: up to 40 panes, and it divides the window.
 
     >>> pane_width(1800 * SECOND) // SECOND, pane_width(60 * SECOND) // SECOND, pane_width(600 * SECOND) // SECOND
-    (60, 1, 15)
+    (60, 2, 15)
     """
     if window % SECOND:
         # A window with a fraction of a second: the widest divisor of both, halved down to at least a few panes.
         return int(np.gcd(window, SECOND)) if window // int(np.gcd(window, SECOND)) <= 40 * _FEW else window
     seconds = window // SECOND
-    few = _MORE if seconds <= _SHORT_S else _FEW
-    if seconds <= few:
+    if seconds <= _FEW:
         return SECOND
     for nice in _NICE_S:
-        if nice * few >= seconds and seconds % nice == 0 and nice * 10 <= seconds:
+        if nice * _FEW >= seconds and seconds % nice == 0 and nice * 10 <= seconds:
             return nice * SECOND
     divisors = [d for d in range(1, seconds // 10 + 1) if seconds % d == 0]
-    wide = [d for d in divisors if d * few >= seconds]
+    wide = [d for d in divisors if d * _FEW >= seconds]
     return (wide[0] if wide else divisors[-1]) * SECOND
 
 
