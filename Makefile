@@ -40,7 +40,9 @@ run: $(VENV)/.kernels
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
+# Building the Collector takes minutes where it is not cached: not within the time of a test.
 e2e: $(VENV)/.installed-e2e
+	$(BIN)/python tests/e2e/collector.py
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
 bench: $(VENV)/.installed-e2e
