@@ -58,11 +58,6 @@ class PointTerm:
         self.selection = selection(pattern.text) if pattern.kind == "jq" and not pattern.field else Selection()
         self._test: Test | None = None if self.selection.exact else compiled(pattern.kind, pattern.text)
 
-    @property
-    def columnar(self) -> bool:
-        """Whether no text is ever made for it."""
-        return self._test is None
-
     def could_be(self, key: SeriesKey) -> bool:
         """Whether points of the series may match."""
         resource, attributes = dict(key.resource), dict(key.attributes)
