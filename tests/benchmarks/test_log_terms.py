@@ -16,10 +16,11 @@ import pytest
 import re2
 
 from fallow.batch import Batch, LogBatch, OtlpRequest
+from fallow.regex import options
 from fallow.series import SeriesTable
 from fallow.testing.components import context
 from fallow_processors.cre import CreConfig, CreProcessor, RuleSet
-from fallow_processors.cre.patterns import WrongPattern, compiled, re2_options
+from fallow_processors.cre.patterns import WrongPattern, compiled
 from fallow_processors.cre.rule import Item, Node, Pattern, Rule, Term, nodes
 from fallow_processors.cre.terms import TermIndex
 from fallow_processors.decode import DecodeConfig
@@ -102,9 +103,7 @@ def rates(runs: dict[str, Callable[[], object]], count: int, rounds: int = ROUND
 
 def one_set(wanted: Sequence[Pattern]) -> Callable[[str], object]:
     """All patterns in one RE2 set: what is usually done."""
-    options = re2_options()
-    options.max_mem = 512 << 20
-    made = re2.Set.SearchSet(options)
+    made = re2.Set.SearchSet(options(512 << 20))
     for pattern in wanted:
         made.Add(pattern.text if pattern.kind == "regex" else re2.escape(pattern.text))
     made.Compile()

@@ -8,7 +8,10 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import jq
-import re2
+
+from fallow import regex as re2_patterns
+
+_MAX_MEMORY = 64 << 20  # long alternations of rules need more than RE2 takes by itself
 
 
 class WrongPattern(ValueError):
@@ -22,24 +25,15 @@ class WrongPattern(ValueError):
 Test = Callable[[str], bool]
 
 
-def re2_options() -> Any:
-    """Options under which RE2 reads patterns as Go does."""
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 64 << 20
-    return options
-
-
 @lru_cache(maxsize=16384)
 def regex(pattern: str) -> Any:
     """The compiled RE2; raises WrongPattern."""
     if _any_byte(pattern):
         raise WrongPattern(r"\C is not supported")
     try:
-        return re2.compile(pattern, re2_options())
-    except re2.error as error:
-        said = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        raise WrongPattern(f"{pattern!r} is not an RE2 pattern: {said}") from error
+        return re2_patterns.compiled(pattern, _MAX_MEMORY)
+    except ValueError as error:
+        raise WrongPattern(f"{pattern!r} is not an RE2 pattern: {error}") from error
 
 
 def _any_byte(pattern: str) -> bool:

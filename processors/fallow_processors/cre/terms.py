@@ -16,9 +16,10 @@ import re2
 
 from fallow import semconv
 from fallow.batch import Int32Array, Int64Array, LogBatch
+from fallow.regex import options
 from fallow_processors.cre.columns import text_columns
 from fallow_processors.cre.literals import required
-from fallow_processors.cre.patterns import Test, compiled, re2_options, regex
+from fallow_processors.cre.patterns import Test, compiled, regex
 from fallow_processors.cre.rule import Pattern
 
 if TYPE_CHECKING:
@@ -166,9 +167,7 @@ class _Set:
 
     def __init__(self, patterns: Sequence[tuple[Pattern, int]]) -> None:
         self._ids = [i for _, i in patterns]
-        options = re2_options()
-        options.max_mem = _MAX_MEMORY
-        self._set: Any = re2.Set.SearchSet(options)
+        self._set: Any = re2.Set.SearchSet(options(_MAX_MEMORY))
         for pattern, _ in patterns:
             self._set.Add(pattern.text if pattern.kind == "regex" else re2.escape(pattern.text))
         self._set.Compile()

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
-import re2
-
 from fallow.errors import WrongStamp
 from fallow.logfile.columns import Reader, beginning_reader, reader
 from fallow.logfile.stamp import Parser, parser
 from fallow.logfile.table import PUBLISHED, TABLE
+from fallow.regex import compiled
 
 SAMPLE_BYTES = 16 * 1024
 TRIES = 50
@@ -108,16 +107,13 @@ def pattern_format(pattern: str, layout: str, now: int) -> Format:
     Raises:
         WrongStamp: the pattern is none, or has not one group; the layout is empty.
     """
-    options = re2.Options()
-    options.log_errors = False
     try:
-        compiled: Any = re2.compile(pattern, options)
-    except re2.error as error:
-        said = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-        raise WrongStamp(f"not a valid RE2 pattern: {said}", kind="Other") from None
-    if compiled.groups > 1:
-        raise WrongStamp(f"{compiled.groups} groups found, expected one: the stamp", kind="Other")
-    return _pattern_format(_matching(compiled.search, compiled.groups), layout, now)
+        made = compiled(pattern)
+    except ValueError as error:
+        raise WrongStamp(f"not a valid RE2 pattern: {error}", kind="Other") from None
+    if made.groups > 1:
+        raise WrongStamp(f"{made.groups} groups found, expected one: the stamp", kind="Other")
+    return _pattern_format(_matching(made.search, made.groups), layout, now)
 
 
 def first_stamp(format: Format, sample: bytes, tries: int = TRIES) -> int:
@@ -218,8 +214,8 @@ def _pattern_format(take: Taker, layout: str, now: int) -> Format:
 
 @cache
 def _own(pattern: str) -> Taker:
-    compiled = re.compile(pattern.encode())
-    return _matching(compiled.match if pattern.startswith("^") else compiled.search, 1)
+    own = re.compile(pattern.encode())
+    return _matching(own.match if pattern.startswith("^") else own.search, 1)
 
 
 def _matching(search: Callable[[bytes], Any], group: int) -> Taker:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import re2
-
 from fallow.promql.plan import NAME, Element, Labels
 from fallow.promql.selectors import prom_name
+from fallow.regex import compiled
 
 Relabel = Callable[[Labels, str, bool], Element]
 
@@ -23,8 +22,8 @@ def replaced(target: str, replacement: str, source: str, pattern: str) -> Relabe
         ValueError: the pattern is not RE2, or the target no label's name.
     """
     try:
-        matcher = re2.compile(f"^(?s:{pattern})$", _quiet())
-    except re2.error as error:
+        matcher = compiled(f"^(?s:{pattern})$")
+    except ValueError as error:
         raise ValueError(f"invalid regular expression in label_replace(): {pattern}") from error
     target, source = _label(target, "label_replace"), prom_name(source)
 
@@ -50,12 +49,6 @@ def joined(target: str, separator: str, *sources: str) -> Relabel:
         return _set(labels, name, drops, target, separator.join(values.get(n, "") for n in names))
 
     return change
-
-
-def _quiet() -> Any:
-    options: Any = re2.Options()
-    options.log_errors = False  # it would write to stderr by itself
-    return options
 
 
 def _label(name: str, function: str) -> str:

@@ -12,6 +12,7 @@ import re2
 from fallow.promql.errors import PromqlError, UnsupportedError
 from fallow.promql.plan import ANY_NAME, NAME
 from fallow.promql.syntax import find
+from fallow.regex import compiled
 
 _OTHER = re2.compile(r"[^A-Za-z0-9_:]")
 
@@ -64,8 +65,8 @@ def _test(expr: str, op: Any, value: str) -> Test:
     if op == promql_parser.MatchOp.NotEqual:
         return lambda found: found != value
     try:
-        pattern = re2.compile(f"(?s:{value})")
-    except re2.error as error:
+        pattern = compiled(f"(?s:{value})")
+    except ValueError as error:
         raise PromqlError(f"{value!r} is not an RE2 pattern: {error}", max(expr.find(value), 0)) from error
     if op == promql_parser.MatchOp.Re:
         return lambda found: pattern.fullmatch(found) is not None
