@@ -5,8 +5,9 @@ The public API; everything else may change between versions.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fallow.lazy import exports
 
 __version__ = "0.1.0"
 
@@ -19,22 +20,22 @@ if TYPE_CHECKING:
 
 # Imported on first use, so that a node agent pays for what it uses and nothing else.
 _HOME = {
-    "Action": "fallow.model",
-    "Batch": "fallow.batch",
-    "Config": "fallow.config",
-    "Detection": "fallow.model",
-    "Event": "fallow.model",
-    "Exporter": "fallow.component",
-    "Factory": "fallow.component",
-    "Forwarder": "fallow.component",
-    "LogBatch": "fallow.batch",
-    "MetricBatch": "fallow.batch",
-    "Outcome": "fallow.model",
-    "Processor": "fallow.component",
-    "Receiver": "fallow.component",
-    "Recommendation": "fallow.model",
-    "Service": "fallow.service",
-    "load_config": "fallow.config",
+    "Action": "model",
+    "Batch": "batch",
+    "Config": "config",
+    "Detection": "model",
+    "Event": "model",
+    "Exporter": "component",
+    "Factory": "component",
+    "Forwarder": "component",
+    "LogBatch": "batch",
+    "MetricBatch": "batch",
+    "Outcome": "model",
+    "Processor": "component",
+    "Receiver": "component",
+    "Recommendation": "model",
+    "Service": "service",
+    "load_config": "config",
 }
 
 __all__ = [
@@ -56,8 +57,4 @@ __all__ = [
     "load_config",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'fallow' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+__getattr__ = exports(__name__, _HOME)

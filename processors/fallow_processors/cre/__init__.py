@@ -1,14 +1,24 @@
 """Rules over signals, log records and events: CRE documents, matched as telemetry passes."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fallow.component import Context, Factory
+from fallow.lazy import exports
 from fallow.rules import builtin_directory
-from fallow_processors.cre.build import build
 from fallow_processors.cre.config import CreConfig
-from fallow_processors.cre.explain import explain
-from fallow_processors.cre.json_schema import json_schema_text
 from fallow_processors.cre.processor import CreProcessor
 from fallow_processors.cre.ruleset import RuleSet
-from fallow_processors.cre.timeline import Timeline
+
+if TYPE_CHECKING:
+    from fallow_processors.cre.explanation import explain
+    from fallow_processors.cre.json_schema import json_schema_text
+    from fallow_processors.cre.pack import build
+    from fallow_processors.cre.timeline import Timeline
+
+# Tools for those who write rules, imported on first use: whoever runs rules does not wait for them.
+_HOME = {"Timeline": "timeline", "build": "pack", "explain": "explanation", "json_schema_text": "json_schema"}
 
 
 def _build(config: CreConfig, context: Context) -> CreProcessor:
@@ -19,3 +29,5 @@ def _build(config: CreConfig, context: Context) -> CreProcessor:
 FACTORY = Factory(type="cre", config=CreConfig, build=_build)
 
 __all__ = ["FACTORY", "CreConfig", "CreProcessor", "RuleSet", "Timeline", "build", "explain", "json_schema_text"]
+
+__getattr__ = exports(__name__, _HOME)

@@ -9,7 +9,7 @@ import pytest
 
 from fallow.units import duration_ns
 from fallow_processors.cre.document import parse_rules
-from fallow_processors.cre.explain import explain, interval_text
+from fallow_processors.cre.explanation import explain, interval_text
 from fallow_processors.cre.rule import NegateOptions
 
 RULES = """
