@@ -158,7 +158,8 @@ def chosen(vector: Vector, k: int) -> Vector:
     """The k largest: for certain where that is so whether what is unknown is not there or comes before all."""
 
     def place(key: tuple[str, ...]) -> tuple[bool, float, tuple[str, ...]]:
-        return math.isnan(vector[key].value), -vector[key].value, key
+        value = vector[key].value
+        return (True, 0.0, key) if math.isnan(value) else (False, -value, key)  # NaN has no order of its own
 
     seen = sorted((key for key, e in vector.items() if e.present), key=place)[:k]
     known = sorted((key for key, e in vector.items() if not e.unknown), key=place)
@@ -592,6 +593,7 @@ SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=[Heal
 @pytest.mark.parametrize("index", range(len(CASES)), ids=[case[0] for case in CASES])
 @SETTINGS
 @given(seed=SEEDS, length=LENGTHS, hold=st.sampled_from((0, 0, 5, 30)), interval=st.sampled_from((1, 1, 3, 10)))
+@example(seed=5586, length=202, hold=0, interval=1)  # two elements of NaN among which topk chooses
 def test_engine_is_its_definition(index: int, seed: int, length: int, hold: int, interval: int) -> None:
     samples = stream(seed, length)
     condition = Condition(expr=CASES[index][0], for_ns=hold * SECOND, interval_ns=interval * SECOND)
