@@ -332,69 +332,82 @@ def _before(a: int, b: int, samples: Records) -> bool:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _put_in_order(order: Int32Array, samples: Records) -> Int32Array:
-    """Places in the pool by the time of their samples: merged, run by run, as they mostly are in order already."""
-    n = len(order)
+def _put_in_order(samples: Records, n: int) -> Records:
+    """The first n samples by time: merged, run by run, as they mostly are in order already."""
     width = 1
-    for i in range(1, n):
-        if _before(order[i], order[i - 1], samples):
-            break
-        width = i + 1
-    other = np.empty_like(order)
-    if width < n:
-        width = 1
+    while width < n and not _before(width, width - 1, samples):
+        width += 1
+    if width >= n:
+        return samples
+    other = np.empty_like(samples)
+    width = 1
     while width < n:
         for start in range(0, n, 2 * width):
             middle, stop = min(start + width, n), min(start + 2 * width, n)
             a, b = start, middle
             for k in range(start, stop):
-                if a < middle and (b >= stop or not _before(order[b], order[a], samples)):
-                    other[k] = order[a]
+                if a < middle and (b >= stop or not _before(b, a, samples)):
+                    other[k] = samples[a]
                     a += 1
                 else:
-                    other[k] = order[b]
+                    other[k] = samples[b]
                     b += 1
-        order, other = other, order
+        samples, other = other, samples
         width *= 2
-    return order
+    return samples
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _released(u: int, reach: int, pool: Records, queues: Queues) -> Int32Array:
-    """Take what is not newer than ``reach`` out of the unit's queue: its places in the pool, in order of arrival."""
+def _released(u: int, reach: int, pool: Records, stretches: Records, queues: Queues, free: Int32Array) -> Records:
+    """Take what is not newer than ``reach`` out of the unit's queue, in order of arrival."""
     count = 0
-    node = queues.head[u]
-    while node >= 0:
-        count += pool[node].time <= reach
-        node = pool[node].next
-    taken = np.empty(count, dtype=np.int32)
+    s = queues.head[u]
+    while s >= 0:
+        if stretches[s].least <= reach:
+            count += stretches[s].count
+        s = stretches[s].next
+    taken = np.empty(count, dtype=pool.dtype)
     count = 0
     first, last, least = -1, -1, FAR
-    node = queues.head[u]
-    while node >= 0:
-        following = pool[node].next
-        if pool[node].time <= reach:
-            taken[count] = node
-            count += 1
+    s = queues.head[u]
+    while s >= 0:
+        following = stretches[s].next
+        if stretches[s].least <= reach:
+            start, n = stretches[s].start, 0
+            stretches[s].least, stretches[s].most = FAR, NONE
+            for k in range(start, start + stretches[s].count):
+                time = pool[k].time
+                if time <= reach:
+                    taken[count] = pool[k]
+                    count += 1
+                else:
+                    pool[start + n] = pool[k]
+                    n += 1
+                    stretches[s].least = min(stretches[s].least, time)
+                    stretches[s].most = max(stretches[s].most, time)
+            stretches[s].count = n
+        if stretches[s].count == 0:
+            stretches[s].next = free[0]
+            free[0] = s
+            free[1] += 1
         else:
             if last >= 0:
-                pool[last].next = node
+                stretches[last].next = s
             else:
-                first = node
-            last = node
-            least = min(least, pool[node].time)
-        node = following
+                first = s
+            last = s
+            least = min(least, stretches[s].least)
+        s = following
     if last >= 0:
-        pool[last].next = -1
+        stretches[last].next = -1
     queues.head[u], queues.tail[u], queues.first[u] = first, last, least
-    return taken
+    return taken[:count]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _take_late(
     u: int,
-    taken: Int32Array,
-    pool: Records,
+    taken: Records,
     primary: BoolArray,
     units: Units,
     intervals: Int64Array,
@@ -410,14 +423,14 @@ def _take_late(
     others, late = 0, 0
     done = units.done[u]
     for i in range(len(taken)):
-        node = taken[i]
-        if pool[node].time > done:
-            taken[others] = node
+        if taken[i].time > done:
+            if others < i:
+                taken[others] = taken[i]
             others += 1
             continue
-        row = pool[node].row
+        row = taken[i].row
         late += primary[row]
-        take_sample(row, pool[node].time, pool[node].value, pool[node].stale, ints, floats, rows, stores)
+        take_sample(row, taken[i].time, taken[i].value, taken[i].stale != 0, ints, floats, rows, stores)
     if others < len(taken):
         for k in range(len(intervals)):
             interval = intervals[k]
@@ -430,27 +443,26 @@ def _take_until(
     t: int,
     at: int,
     count: int,
-    order: Int32Array,
-    pool: Records,
+    samples: Records,
     ints: Int64Array,
     floats: Float64Array,
     rows: Records,
     stores: Records,
 ) -> int:
     """Take the samples from ``at`` on that are not newer than t; returns how far that is."""
-    while at < count and pool[order[at]].time <= t:
-        node = order[at]
+    while at < count and samples[at].time <= t:
+        now = at
         if at + SOON < count:
-            row = pool[order[at + SOON]].row
+            row = samples[at + SOON].row
             expect_row(ints, rows[row].base, rows[row].first, rows[row].stop, stores)
         if at + SOON // 2 < count:
-            row = pool[order[at + SOON // 2]].row
+            row = samples[at + SOON // 2].row
             expect_panes(ints, rows[row].base, rows[row].first, rows[row].stop, stores)
         at += 1
-        again = at < count and pool[order[at]].time == pool[node].time and pool[order[at]].row == pool[node].row
+        again = at < count and samples[at].time == samples[now].time and samples[at].row == samples[now].row
         if not again:  # of several samples at one time the last in order, the largest, counts
-            row, value, stale = pool[node].row, pool[node].value, pool[node].stale
-            take_sample(row, pool[node].time, value, stale, ints, floats, rows, stores)
+            row, value, stale = samples[now].row, samples[now].value, samples[now].stale != 0
+            take_sample(row, samples[now].time, value, stale, ints, floats, rows, stores)
     return at
 
 
@@ -461,6 +473,7 @@ def run_units(
     turn: int,
     budget: int,
     pool: Records,
+    stretches: Records,
     queues: Queues,
     free: Int32Array,
     primary: BoolArray,
@@ -497,17 +510,24 @@ def run_units(
     heads, links, tape = borrowed(heads), borrowed(links), borrowed(units.tape)
     ints, floats, rows = borrowed(ints), borrowed(floats), borrowed(rows)
     stores, setting, summary = borrowed(stores), borrowed(setting), borrowed(summary)
-    pool = borrowed(pool)
+    pool, stretches = borrowed(pool), borrowed(stretches)
     late, spent, behind, last = 0, 0, FAR, -1
     others = len(living) - local
     for c in range(len(living)):
         u = living[c if c < local else local + (c - local + turn) % others]
+        limit = units.limit[u]
+        if limit < units.wake[u] and not final:
+            if limit != units.heeded[u]:
+                units.heeded[u] = limit
+                units.done[u] = max(units.done[u], last_instant(u, final, units, intervals))
+            continue
         reach = last_instant(u, final, units, intervals)
         waits = queues.head[u] >= 0 and queues.first[u] <= reach
         due = FAR
         for k in range(classes):
             due = min(due, units.due[u, k])
         if not waits and due > reach:
+            units.heeded[u], units.wake[u] = limit, min(due, queues.first[u] if queues.head[u] >= 0 else FAR)
             units.done[u] = max(units.done[u], reach)
             continue
         if c >= local:
@@ -515,17 +535,16 @@ def run_units(
                 behind = min(behind, units.done[u])
                 continue
             last = c - local
-        taken = _released(u, reach, pool, queues)
-        count = len(taken)
+        samples = _released(u, reach, pool, stretches, queues, free)
+        count = len(samples)
         spent += count if c >= local else 0
         if waits:
-            count, missed = _take_late(u, taken, pool, primary, units, intervals, ints, floats, rows, stores)
+            count, missed = _take_late(u, samples, primary, units, intervals, ints, floats, rows, stores)
             late += missed
-        order = _put_in_order(taken[:count].copy(), pool)
+            samples = _put_in_order(samples, count)
         at = 0
-        limit = units.limit[u]
         while True:
-            arrival = pool[order[at]].time if at < count else FAR
+            arrival = samples[at].time if at < count else FAR
             t = int(np.int64(FAR))  # of the constant as it is numba would make a variant of everything below
             for k in range(classes):
                 if units.tape_stop[u, k] == units.tape_start[u, k]:
@@ -534,7 +553,7 @@ def run_units(
                     units.due[u, k] = min(units.due[u, k], _grid(arrival, rhythms[k]))
                 if units.due[u, k] <= (_grid(limit, intervals[k]) if final else limit):
                     t = min(t, units.due[u, k])
-            at = _take_until(t, at, count, order, pool, ints, floats, rows, stores)
+            at = _take_until(t, at, count, samples, ints, floats, rows, stores)
             if t == FAR:
                 break
             played = 0  # what a slower class of this interval has changed, the faster ones read
@@ -572,11 +591,11 @@ def run_units(
                     borrowed(values),
                 )
                 units.due[u, k] = FAR if following >= FAR else _grid(max(following, t + 1), interval)
-        for i in range(len(taken)):
-            pool[taken[i]].next = free[0]
-            free[0] = taken[i]
-        free[1] -= len(taken)
         units.done[u] = max(units.done[u], reach)
+        due = queues.first[u] if queues.head[u] >= 0 else FAR
+        for k in range(classes):
+            due = min(due, units.due[u, k])
+        units.heeded[u], units.wake[u] = limit, due
     return facts, values, late, (turn + last + 1) % max(others, 1), behind
 
 

@@ -223,7 +223,7 @@ class Engine:
             self._graph.columns_begin(int(metrics.time.min()), self._intervals)
         clocks.sample_latest = max(clocks.sample_latest, newest)
         self._regroup()
-        self._pending.add(metrics, clocks.newest, self._rows.rows)
+        self._pending.add(metrics, clocks.newest, self._rows.rows, self._graph.columns.wake)
 
     def _regroup(self) -> None:
         graph = self._graph
@@ -317,6 +317,7 @@ class Engine:
             self._turn,
             FAR if final or until is not None else AT_ONCE,
             pending.pool,
+            pending.stretches,
             pending.queues,
             pending.free,
             self._primary,
@@ -481,7 +482,7 @@ class Engine:
         became = np.full(len(saved.arrays["makers"]), -1, dtype=np.int64)
         became[old] = new
         self._regroup()
-        self._pending.restore(parts["pending"], became, self._rows.rows)
+        self._pending.restore(parts["pending"], became, self._rows.rows, self._graph.columns.wake)
         if same:
             results = self._graph.resume(parts["graph"])
         else:

@@ -607,6 +607,7 @@ class Graph:
         for unit in self._touched:
             self._columns.rewrite(unit, self.units[unit], self.slots)
         self._touched.clear()
+        self._columns.look_again()
         self._flush_groups()
 
     def _flush_keys(self) -> None:
@@ -639,6 +640,7 @@ class Graph:
         """Event time begins with ``first``: what speaks of absence is looked at from its instant on."""
         due = self._columns.view().due
         due[:] = np.where(due == NONE, -(-first // intervals) * intervals, due)
+        self._columns.look_again()
 
     def clock_columns(self) -> ClockColumns:
         """(unit, first, stop, clock, everywhere): the clocks of each unit that has not been merged into another, those
@@ -737,6 +739,7 @@ class Graph:
             self.slots[name][: len(self._node)] = saved[f"slot_{name}"]
         columns = self.columns
         columns.due[:], columns.limit[:], columns.done[:] = saved["due"], saved["limit"], saved["done"]
+        self._columns.look_again()
         return {number: number for number in saved["result_numbers"].tolist()}
 
     def restore(
@@ -775,6 +778,7 @@ class Graph:
             self.columns.due[self.unit_of(self.result_slots[result])] = NONE
         if since != NONE:
             self.columns_begin(since + 1, np.asarray([c.interval for c in self._classes], dtype=np.int64))
+        self._columns.look_again()
         return dict(zip(saved.arrays["result_numbers"][at].tolist(), now.tolist(), strict=True))
 
     def _catch_up(self, saved: State, here: Int64Array, there: Int64Array, *, at_once: bool) -> None:
@@ -885,13 +889,18 @@ class _UnitColumns:
         self._due = np.full((16, classes), FAR, dtype=np.int64)
         self._limit = np.full(16, NONE, dtype=np.int64)
         self._done = np.full(16, NONE, dtype=np.int64)
+        self._heeded = np.full(16, NONE, dtype=np.int64)
+        self._wake = np.full(16, NONE, dtype=np.int64)
         self._clocks: ClockColumns | None = None
 
     def add(self) -> None:
         if self._count == len(self._limit):
             self._start, self._stop = (np.concatenate((c, np.zeros_like(c))) for c in (self._start, self._stop))
             self._due = np.concatenate((self._due, np.full_like(self._due, FAR)))
-            self._limit, self._done = (np.concatenate((c, np.full_like(c, NONE))) for c in (self._limit, self._done))
+            self._limit, self._done, self._heeded, self._wake = (
+                np.concatenate((c, np.full_like(c, NONE)))
+                for c in (self._limit, self._done, self._heeded, self._wake)
+            )
         self._count += 1
         self._clocks = None
 
@@ -944,7 +953,12 @@ class _UnitColumns:
 
     def view(self) -> Units:
         n = self._count
-        return Units(self._tape, self._start[:n], self._stop[:n], self._due[:n], self._limit[:n], self._done[:n])
+        columns = (self._start, self._stop, self._due, self._limit, self._done, self._heeded, self._wake)
+        return Units(self._tape, *(column[:n] for column in columns))
+
+    def look_again(self) -> None:
+        """Something else than what the kernels do themselves has changed what is due."""
+        self._wake[:] = NONE
 
     def clocks(self, units: list[Unit]) -> ClockColumns:
         if self._clocks is None:

@@ -48,12 +48,16 @@ SETTING: Final = _record(coverage=_F8, plain=np.bool_)
 """What holds for an engine's life. ``plain``: PromQL as Prometheus has it, nothing unknown, the lookback as it is."""
 
 
-WAITING: Final = _record(time=_I8, value=_F8, row=_I4, next=_I4, stale=np.bool_)
-"""A sample that waits, or a free place for one; ``next``: the one behind it, or -1."""
+WAITING: Final = _record(time=_I8, value=_F8, row=_I4, stale=_I4)
+"""A sample that waits."""
+
+STRETCH: Final = _record(start=_I8, least=_I8, most=_I8, count=_I4, next=_I4)
+"""Samples of one unit that lie side by side in the pool, in order of arrival, and their least and greatest time; ``next``:
+the unit's next stretch, or -1. Stretches that are free hang together by ``next`` too."""
 
 
 class Queues(NamedTuple):
-    """(units,): the first and last of the samples that wait for each unit, -1 where none does, and their least time."""
+    """(units,): the first and last stretch of what waits for each unit, -1 where nothing does, and its least time."""
 
     head: Int32Array
     tail: Int32Array
@@ -64,7 +68,8 @@ class Units(NamedTuple):
     """(units,): what is evaluated together, on one event time.
 
     ``tape_start`` and ``tape_stop`` (units, classes) index ``tape``, the slots in evaluation order; ``due`` is the
-    next instant at which the class has to be looked at; ``limit`` the last that may be.
+    next instant at which the class has to be looked at; ``limit`` the last that may be; ``heeded`` the limit up to which
+    ``done`` says so; nothing is to be done before ``wake``.
     """
 
     tape: Int32Array
@@ -73,6 +78,8 @@ class Units(NamedTuple):
     due: Int64Array
     limit: Int64Array
     done: Int64Array
+    heeded: Int64Array
+    wake: Int64Array
 
 
 BEGAN, ENDED, SAID_UNKNOWN, UNKNOWN_FROM, KNOWN_AGAIN, BEGAN_UNSEEN = range(6)
