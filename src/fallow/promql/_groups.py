@@ -23,20 +23,13 @@ MOST = 1 << 53
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _members(group: int, slots: Records, heads: Int32Array, links: Records) -> Int64Array:
+def _members(group: int, slots: Records, groups: Records, members: Int32Array) -> Int64Array:
     """The group's slots whose operand is not absent, by their labels."""
-    count = 0
-    link = heads[group]
-    while link >= 0:
-        count += 1
-        link = links[link].next
-    by_rank = np.full(count, -1, dtype=np.int64)
-    link = heads[group]
-    while link >= 0:
-        slot = links[link].slot
+    by_rank = np.full(groups[group].stop - groups[group].start, -1, dtype=np.int64)
+    for k in range(groups[group].start, groups[group].stop):
+        slot = members[k]
         if slots[slots[slot].a].flags != 0:
             by_rank[int(slots[slot].key)] = slot
-        link = links[link].next
     return by_rank[by_rank >= 0]
 
 
@@ -53,15 +46,13 @@ def _best_first(members: Int64Array, choice: int, slots: Records) -> Int64Array:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _clear(group: int, slots: Records, heads: Int32Array, links: Records) -> None:
-    link = heads[group]
-    while link >= 0:
-        slots[links[link].slot].flags = 0
-        link = links[link].next
+def _clear(group: int, slots: Records, groups: Records, members: Int32Array) -> None:
+    for k in range(groups[group].start, groups[group].stop):
+        slots[members[k]].flags = 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def choose(i: int, slots: Records, nodes: Records, heads: Int32Array, links: Records) -> None:
+def choose(i: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> None:
     """Write the MEMBER slots of slot i's group: which of their operands are among the first k.
 
     One that is known is in for certain where fewer than k others can come before it, the unknown ones all counted, and
@@ -70,13 +61,13 @@ def choose(i: int, slots: Records, nodes: Records, heads: Int32Array, links: Rec
     group = slots[i].b
     number = parameter(i, slots, nodes)
     most = 0 if not number >= 1 else int(min(number, float(MOST)))
-    _clear(group, slots, heads, links)
-    members = _best_first(_members(group, slots, heads, links), nodes[slots[i].node].fn, slots)
+    _clear(group, slots, groups, members)
+    ordered = _best_first(_members(group, slots, groups, members), nodes[slots[i].node].fn, slots)
     unknown = 0
-    for m in members:
+    for m in ordered:
         unknown += slots[slots[m].a].flags & UNKNOWN != 0
     seen = known = 0
-    for m in members:
+    for m in ordered:
         a = slots[m].a
         flags = slots[a].flags
         chosen = flags & PRESENT and seen < most
@@ -181,22 +172,17 @@ def _rank_of(value: float, bound: Float64Array, count: Float64Array) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def histogram(i: int, slots: Records, nodes: Records, heads: Int32Array, links: Records) -> None:
+def histogram(i: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> None:
     """Slot i = a quantile (fn 0) or share (1) of the buckets in its group; one unknown bucket makes it unknown."""
     no_evidence(slots, i)
     flags = 0
-    n = 0
-    link = heads[slots[i].b]
-    while link >= 0:
-        n += 1
-        link = links[link].next
+    n = groups[slots[i].b].stop - groups[slots[i].b].start
     bounds = np.empty(n, dtype=np.float64)
     counts = np.empty(n, dtype=np.float64)
     n = 0
-    link = heads[slots[i].b]
-    while link >= 0:
-        slot = links[link].slot
-        link = links[link].next
+    group = slots[i].b
+    for k in range(groups[group].start, groups[group].stop):
+        slot = members[k]
         here = slots[slot].flags
         flags |= here
         if here:

@@ -23,13 +23,13 @@ from fallow.promql._operators import (
     nothing,
     number_of,
     take_evidence,
-    with_number,
-    with_vector,
+    with_numbers,
+    with_vectors,
     without,
 )
 from fallow.promql._unseen import allow_for_unseen
-from fallow.promql._values import feed, instant, subrange, window
-from fallow.promql.ops import PRESENT, UNKNOWN, WARMING
+from fallow.promql._values import feed, instants, subrange, windows
+from fallow.promql.ops import AT_REST, PRESENT, UNKNOWN, WARMING
 from fallow.promql.state import (
     BEGAN,
     BEGAN_UNSEEN,
@@ -40,9 +40,9 @@ from fallow.promql.state import (
     Queues,
     Units,
 )
-from fallow.series._kernels import append_sample, expect_panes, expect_row, forget_gaps, merge_sample, part
-from fallow.series._memory import borrowed, prefetch
-from fallow.series.layout import FAR, LAST_T, NONE, OF_STORE, STALE, Float64Array, Int64Array, Records
+from fallow.series._kernels import append_sample, expect_row, forget_gaps, merge_sample, part
+from fallow.series._memory import borrowed
+from fallow.series.layout import FAR, LAST_T, NONE, STALE, Float64Array, Int64Array, Records
 
 SOON = 6
 """Samples ahead of the one that is taken whose state is fetched."""
@@ -72,12 +72,12 @@ def take_sample(
 def _say(
     kind: np.int64, i: int, t: int, slots: Records, results: Records, facts: Int64Array, values: Float64Array
 ) -> None:
-    """Write a record; facts[0, 0] counts them, the caller has made room."""
+    """Write a record of the result of slot i; facts[0, 0] counts them, the caller has made room."""
     r = slots[i].b
     n = facts[0, 0] + 1
     facts[0, 0] = n
     facts[n, 0] = kind
-    facts[n, 1] = i
+    facts[n, 1] = r
     facts[n, 2] = t
     facts[n, 3] = results[r].start
     facts[n, 4] = results[r].end
@@ -95,7 +95,7 @@ def _see(i: int, t: int, slots: Records, results: Records) -> None:
     results[r].value = slots[a].value
 
 
-@part
+@njit(cache=True, nogil=True, error_model="numpy")
 def _is_true(
     i: int, t: int, slots: Records, nodes: Records, results: Records, facts: Int64Array, values: Float64Array
 ) -> int:
@@ -167,13 +167,14 @@ def _holds(r: int, t: int, hold: int, results: Records) -> bool:
     return t >= results[r].since + hold + (0 if frozen == NONE else t - frozen)
 
 
-@part
-def _root(
+@njit(cache=True, nogil=True, error_model="numpy")
+def _awake(
     i: int, t: int, slots: Records, nodes: Records, results: Records, facts: Int64Array, values: Float64Array
 ) -> int:
     """Step a result of a condition to instant t; returns when it has to be looked at again."""
     r = slots[i].b
     flags = slots[slots[i].a].flags
+    slots[i].flags = 0
     if flags & UNKNOWN:
         return _is_unknown(i, t, slots, nodes, results, facts, values)
     if results[r].unseen != 0 and flags & PRESENT and not _holds(r, t, nodes[slots[i].node].ns, results):
@@ -191,7 +192,27 @@ def _root(
     results[r].state = 0
     results[r].unseen = 0
     results[r].frozen = NONE
+    slots[i].flags = AT_REST
     return FAR
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _roots(
+    first: int,
+    last: int,
+    t: int,
+    slots: Records,
+    nodes: Records,
+    results: Records,
+    facts: Int64Array,
+    values: Float64Array,
+) -> int:
+    """Step results, of slots first:last, to instant t; those at rest, whose condition is false still, stay as they are."""
+    following = FAR
+    for i in range(first, last):
+        if slots[i].flags != AT_REST or slots[slots[i].a].flags != 0:
+            following = min(following, _awake(i, t, slots, nodes, results, facts, values))
+    return following
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -217,11 +238,11 @@ def _play(
     start: int,
     stop: int,
     t: int,
-    tape: Int32Array,
+    tape: Records,
     slots: Records,
     nodes: Records,
-    heads: Int32Array,
-    links: Records,
+    groups: Records,
+    members: Int32Array,
     results: Records,
     ints: Int64Array,
     floats: Float64Array,
@@ -232,52 +253,62 @@ def _play(
     facts: Int64Array,
     values: Float64Array,
 ) -> int:
-    """Evaluate the tape at instant t; returns the earliest time after t at which anything may differ by itself."""
+    """Evaluate runs of the tape at instant t; returns the earliest time after t at which anything may differ by itself."""
     following = FAR
-    summary.view(np.int64)[OF_STORE] = NONE  # samples have come since
     for k in range(start, stop):
-        i = tape[k]
-        if k + 2 * SOON < stop:
-            prefetch(slots, tape[k + 2 * SOON])
-        op = nodes[slots[i].node].op
+        node, first = tape[k].node, tape[k].start
+        last = first + tape[k].count
+        op = nodes[node].op
         if op == ops.RANGE:
-            following = min(following, window(i, t, slots, nodes, ints, floats, rows, stores, setting, summary))
+            again = windows(first, last, t, slots, nodes, ints, floats, rows, stores, setting, summary)
+            following = min(following, again)
         elif op == ops.INSTANT:
-            following = min(following, instant(i, t, slots, nodes, ints, floats, rows, setting))
+            following = min(following, instants(first, last, t, slots, nodes, ints, floats, rows, setting))
         elif op == ops.WITH_NUMBER:
-            with_number(i, slots, nodes)
+            with_numbers(first, last, slots, nodes)
         elif op == ops.ROOT:
-            following = min(following, _root(i, t, slots, nodes, results, facts, values))
+            following = min(following, _roots(first, last, t, slots, nodes, results, facts, values))
         elif op == ops.AND:
-            both(i, slots, heads, links)
+            both(first, last, slots, groups, members)
         elif op == ops.UNLESS:
-            without(i, slots, heads, links)
+            without(first, last, slots, groups, members)
         elif op == ops.WITH_VECTOR:
-            with_vector(i, slots, nodes, heads, links)
+            with_vectors(first, last, slots, nodes, groups, members)
         elif op == ops.OR:
-            either(i, slots, heads, links)
-        elif op == ops.AGGREGATE:
-            aggregate(i, slots, nodes, heads, links)
-        elif op == ops.ABSENT:
-            nothing(i, slots, heads, links)
-        elif op == ops.SCALAR:
-            number_of(i, slots, heads, links)
-        elif op == ops.TOP:
-            choose(i, slots, nodes, heads, links)
-        elif op == ops.HISTOGRAM:
-            histogram(i, slots, nodes, heads, links)
+            either(first, last, slots, groups, members)
         elif op == ops.FEED:
-            following = min(following, feed(i, t, slots, nodes, ints, floats, rows, stores, setting))
+            for i in range(first, last):
+                following = min(following, feed(i, t, slots, nodes, ints, floats, rows, stores, setting))
         elif op == ops.SUBRANGE:
-            following = min(following, subrange(i, t, slots, nodes, ints, floats, rows, stores, setting))
+            for i in range(first, last):
+                following = min(following, subrange(i, t, slots, nodes, ints, floats, rows, stores, setting))
         elif op != ops.MEMBER:
-            _simple(i, op, t, slots, nodes)
+            for i in range(first, last):
+                _seldom(i, op, t, slots, nodes, groups, members)
             if op == ops.TIME or op == ops.STAMP:
                 following = t + 1
-        if t < nodes[slots[i].node].sure and op != ops.ROOT:
-            allow_for_unseen(i, op, slots, heads, links)
-            following = min(following, nodes[slots[i].node].sure)
+        if t < nodes[node].sure and op != ops.ROOT:
+            for i in range(first, last):
+                allow_for_unseen(i, op, slots, groups, members)
+            following = min(following, nodes[node].sure)
     return following
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _seldom(i: int, op: int, t: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> None:
+    """The operations of which there are few slots."""
+    if op == ops.AGGREGATE:
+        aggregate(i, slots, nodes, groups, members)
+    elif op == ops.ABSENT:
+        nothing(i, slots, groups, members)
+    elif op == ops.SCALAR:
+        number_of(i, slots, groups, members)
+    elif op == ops.TOP:
+        choose(i, slots, nodes, groups, members)
+    elif op == ops.HISTOGRAM:
+        histogram(i, slots, nodes, groups, members)
+    else:
+        _simple(i, op, t, slots, nodes)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -455,9 +486,6 @@ def _take_until(
         if at + SOON < count:
             row = samples[at + SOON].row
             expect_row(ints, rows[row].base, rows[row].first, rows[row].stop, stores)
-        if at + SOON // 2 < count:
-            row = samples[at + SOON // 2].row
-            expect_panes(ints, rows[row].base, rows[row].first, rows[row].stop, stores)
         at += 1
         again = at < count and samples[at].time == samples[now].time and samples[at].row == samples[now].row
         if not again:  # of several samples at one time the last in order, the largest, counts
@@ -481,8 +509,8 @@ def run_units(
     units: Units,
     slots: Records,
     nodes: Records,
-    heads: Int32Array,
-    links: Records,
+    groups: Records,
+    members: Int32Array,
     results: Records,
     ints: Int64Array,
     floats: Float64Array,
@@ -507,7 +535,7 @@ def run_units(
     values = np.zeros(64, dtype=np.float64)
     classes = len(intervals)
     slots, nodes, results = borrowed(slots), borrowed(nodes), borrowed(results)
-    heads, links, tape = borrowed(heads), borrowed(links), borrowed(units.tape)
+    groups, members, tape = borrowed(groups), borrowed(members), borrowed(units.tape)
     ints, floats, rows = borrowed(ints), borrowed(floats), borrowed(rows)
     stores, setting, summary = borrowed(stores), borrowed(setting), borrowed(summary)
     pool, stretches = borrowed(pool), borrowed(stretches)
@@ -569,8 +597,9 @@ def run_units(
                         units.due[u, k] = min(units.due[u, k], _grid(t, rhythms[k]))
                     continue
                 played = interval
-                spent += stop - start if c >= local else 0
-                facts, values = _room(facts, values, 2 * (stop - start))
+                length = units.tape_slots[u, k]
+                spent += length if c >= local else 0
+                facts, values = _room(facts, values, 2 * length)
                 following = _play(
                     start,
                     stop,
@@ -578,8 +607,8 @@ def run_units(
                     tape,
                     slots,
                     nodes,
-                    heads,
-                    links,
+                    groups,
+                    members,
                     results,
                     ints,
                     floats,

@@ -187,157 +187,157 @@ def _decided(fn: int, flags: int, x: float, c: float, swapped: bool) -> bool:
     return False
 
 
-@part
-def with_number(i: int, slots: Records, nodes: Records) -> None:
-    """Slot i = its operand, an operator, and the node's number."""
-    node, a = slots[i].node, slots[i].a
-    flags, fn, how, number = slots[a].flags, nodes[node].fn, nodes[node].flags, nodes[node].p0
-    slots[i].flags = flags
-    if flags == 0:
-        return
-    take_evidence(slots, i, a)
-    if not flags & PRESENT:
-        return
-    value = slots[a].value
+@njit(cache=True, nogil=True, error_model="numpy")
+def with_numbers(first: int, last: int, slots: Records, nodes: Records) -> None:
+    """Slots first:last = their operand, an operator, and the node's number."""
+    node = slots[first].node
+    fn, how, number = nodes[node].fn, nodes[node].flags, nodes[node].p0
     swapped = how & SWAPPED != 0
-    x, y = (number, value) if swapped else (value, number)
-    if fn < ops.FIRST_COMPARISON:
-        slots[i].value = arithmetic(fn, x, y)
-        return
-    true = comparison(fn, x, y)
-    if flags & UNKNOWN and _decided(fn, how, value, number, swapped):
-        flags = PRESENT
-    if how & BOOL:
-        slots[i].value = 1.0 if true else 0.0
-    else:
-        slots[i].value = value
-        if not true:
-            flags = flags & ~PRESENT if flags & UNKNOWN else 0
-    slots[i].flags = flags
+    for i in range(first, last):
+        a = slots[i].a
+        flags = slots[a].flags
+        if flags & PRESENT:
+            value = slots[a].value
+            x, y = (number, value) if swapped else (value, number)
+            if fn < ops.FIRST_COMPARISON:
+                slots[i].value = arithmetic(fn, x, y)
+            else:
+                true = comparison(fn, x, y)
+                if flags & UNKNOWN and _decided(fn, how, value, number, swapped):
+                    flags = PRESENT
+                if how & BOOL:
+                    slots[i].value = 1.0 if true else 0.0
+                else:
+                    slots[i].value = value
+                    if not true:
+                        flags = flags & ~PRESENT if flags & UNKNOWN else 0
+        if flags != 0:
+            take_evidence(slots, i, a)
+        slots[i].flags = flags
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _the_one(group: int, slots: Records, heads: Int32Array, links: Records) -> tuple[int, int]:
+def _the_one(group: int, slots: Records, groups: Records, members: Int32Array) -> tuple[int, int]:
     """(the last slot of the group that is not absent, how many are not)."""
     found = -1
     count = 0
-    link = heads[group]
-    while link >= 0:
-        slot = links[link].slot
+    for k in range(groups[group].start, groups[group].stop):
+        slot = members[k]
         if slots[slot].flags != 0:
             found = slot
             count += 1
-        link = links[link].next
     return found, count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def with_vector(i: int, slots: Records, nodes: Records, heads: Int32Array, links: Records) -> None:
-    """Slot i = its operand, an operator, and the one element that matches; several that match leave it unknown."""
-    node, a = slots[i].node, slots[i].a
-    fn, how = nodes[node].fn, nodes[node].flags
-    slots[i].flags = 0
-    if slots[a].flags == 0:
-        return
-    b, count = _the_one(slots[i].b, slots, heads, links)
-    if count == 0:
-        return
-    take_evidence(slots, i, a)
-    add_evidence(slots, i, b)
-    if count > 1 or (slots[i].c >= 0 and _the_one(slots[i].c, slots, heads, links)[1] > 1):
-        slots[i].flags = UNKNOWN
-        return
-    flags = (slots[a].flags & slots[b].flags & PRESENT) | ((slots[a].flags | slots[b].flags) & (UNKNOWN | WARMING))
-    if flags & PRESENT:
-        va, vb = slots[a].value, slots[b].value
-        x, y = (vb, va) if how & SWAPPED else (va, vb)
-        if fn < ops.FIRST_COMPARISON:
-            slots[i].value = arithmetic(fn, x, y)
-        else:
-            true = comparison(fn, x, y)
-            if how & BOOL:
-                slots[i].value = 1.0 if true else 0.0
+def with_vectors(first: int, last: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> None:
+    """Slots first:last = their operand, an operator, and the one element that matches; several that match leave it unknown."""
+    for i in range(first, last):
+        node, a = slots[i].node, slots[i].a
+        fn, how = nodes[node].fn, nodes[node].flags
+        slots[i].flags = 0
+        if slots[a].flags == 0:
+            continue
+        b, count = _the_one(slots[i].b, slots, groups, members)
+        if count == 0:
+            continue
+        take_evidence(slots, i, a)
+        add_evidence(slots, i, b)
+        if count > 1 or (slots[i].c >= 0 and _the_one(slots[i].c, slots, groups, members)[1] > 1):
+            slots[i].flags = UNKNOWN
+            continue
+        flags = (slots[a].flags & slots[b].flags & PRESENT) | ((slots[a].flags | slots[b].flags) & (UNKNOWN | WARMING))
+        if flags & PRESENT:
+            va, vb = slots[a].value, slots[b].value
+            x, y = (vb, va) if how & SWAPPED else (va, vb)
+            if fn < ops.FIRST_COMPARISON:
+                slots[i].value = arithmetic(fn, x, y)
             else:
-                slots[i].value = va if how & KEEP_A else x
-                if not true:
-                    flags = flags & ~PRESENT if flags & UNKNOWN else 0
-    slots[i].flags = flags
+                true = comparison(fn, x, y)
+                if how & BOOL:
+                    slots[i].value = 1.0 if true else 0.0
+                else:
+                    slots[i].value = va if how & KEEP_A else x
+                    if not true:
+                        flags = flags & ~PRESENT if flags & UNKNOWN else 0
+        slots[i].flags = flags
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _any(group: int, slots: Records, heads: Int32Array, links: Records) -> tuple[int, int]:
+def _any(group: int, slots: Records, groups: Records, members: Int32Array) -> tuple[int, int]:
     """(a slot that makes the group present, the group's flags): PRESENT alone where one is known to be there."""
     found = -1
     flags = 0
-    link = heads[group]
-    while link >= 0:
-        slot = links[link].slot
+    for k in range(groups[group].start, groups[group].stop):
+        slot = members[k]
         here = slots[slot].flags
         if here & PRESENT and not here & UNKNOWN:
             return slot, PRESENT
         if here != 0:
             found = slot if found < 0 or here & PRESENT else found
             flags |= here
-        link = links[link].next
     return found, flags
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def both(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
-    """Slot i = a and b: the element on the left, with its evidence, where there is one on the right."""
-    a = slots[i].a
-    slots[i].flags = 0
-    if slots[a].flags == 0:
-        return
-    _, flags = _any(slots[i].b, slots, heads, links)
-    if flags == 0:
-        return
-    take_evidence(slots, i, a)
-    slots[i].value = slots[a].value
-    slots[i].flags = (slots[a].flags & flags & PRESENT) | ((slots[a].flags | flags) & (UNKNOWN | WARMING))
+def both(first: int, last: int, slots: Records, groups: Records, members: Int32Array) -> None:
+    """Slots first:last = a and b: the element on the left, with its evidence, where there is one on the right."""
+    for i in range(first, last):
+        a = slots[i].a
+        slots[i].flags = 0
+        if slots[a].flags == 0:
+            continue
+        _, flags = _any(slots[i].b, slots, groups, members)
+        if flags == 0:
+            continue
+        take_evidence(slots, i, a)
+        slots[i].value = slots[a].value
+        slots[i].flags = (slots[a].flags & flags & PRESENT) | ((slots[a].flags | flags) & (UNKNOWN | WARMING))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def without(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
-    """Slot i = a unless b."""
-    a = slots[i].a
-    slots[i].flags = 0
-    if slots[a].flags == 0:
-        return
-    _, flags = _any(slots[i].b, slots, heads, links)
-    if flags == PRESENT:
-        return
-    take_evidence(slots, i, a)
-    slots[i].value = slots[a].value
-    present = PRESENT if slots[a].flags & PRESENT and not flags & PRESENT else 0
-    slots[i].flags = present | ((slots[a].flags | flags) & (UNKNOWN | WARMING))
+def without(first: int, last: int, slots: Records, groups: Records, members: Int32Array) -> None:
+    """Slots first:last = a unless b."""
+    for i in range(first, last):
+        a = slots[i].a
+        slots[i].flags = 0
+        if slots[a].flags == 0:
+            continue
+        _, flags = _any(slots[i].b, slots, groups, members)
+        if flags == PRESENT:
+            continue
+        take_evidence(slots, i, a)
+        slots[i].value = slots[a].value
+        present = PRESENT if slots[a].flags & PRESENT and not flags & PRESENT else 0
+        slots[i].flags = present | ((slots[a].flags | flags) & (UNKNOWN | WARMING))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def either(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
-    """Slot i = a or, where there is no such element on the left, c."""
-    a, c = slots[i].a, slots[i].c
-    left = slots[a].flags if a >= 0 else 0
-    right = slots[c].flags if c >= 0 else 0
-    if right != 0:
-        _, matching = _any(slots[i].b, slots, heads, links)
-        if matching == PRESENT:
-            right = 0
-        elif matching & UNKNOWN:
-            right = (right & PRESENT if not matching & PRESENT else 0) | UNKNOWN | ((right | matching) & WARMING)
-    chosen = a
-    flags = left
-    if not left & PRESENT and right != 0 and (right & PRESENT or left == 0):
-        chosen = c
-        flags = right | (left & (UNKNOWN | WARMING))
-    slots[i].flags = flags
-    if flags != 0:
-        take_evidence(slots, i, chosen)
-        slots[i].value = slots[chosen].value
+def either(first: int, last: int, slots: Records, groups: Records, members: Int32Array) -> None:
+    """Slots first:last = a or, where there is no such element on the left, c."""
+    for i in range(first, last):
+        a, c = slots[i].a, slots[i].c
+        left = slots[a].flags if a >= 0 else 0
+        right = slots[c].flags if c >= 0 else 0
+        if right != 0:
+            _, matching = _any(slots[i].b, slots, groups, members)
+            if matching == PRESENT:
+                right = 0
+            elif matching & UNKNOWN:
+                right = (right & PRESENT if not matching & PRESENT else 0) | UNKNOWN | ((right | matching) & WARMING)
+        chosen = a
+        flags = left
+        if not left & PRESENT and right != 0 and (right & PRESENT or left == 0):
+            chosen = c
+            flags = right | (left & (UNKNOWN | WARMING))
+        slots[i].flags = flags
+        if flags != 0:
+            take_evidence(slots, i, chosen)
+            slots[i].value = slots[chosen].value
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def aggregate(i: int, slots: Records, nodes: Records, heads: Int32Array, links: Records) -> None:
+def aggregate(i: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> None:
     """Slot i = an aggregation over its group; one unknown member makes it unknown."""
     fn = nodes[slots[i].node].fn
     no_evidence(slots, i)
@@ -345,10 +345,9 @@ def aggregate(i: int, slots: Records, nodes: Records, heads: Int32Array, links: 
     n = 0
     total = carry = mean = squares = 0.0
     low = high = np.nan
-    link = heads[slots[i].b]
-    while link >= 0:
-        slot = links[link].slot
-        link = links[link].next
+    group = slots[i].b
+    for k in range(groups[group].start, groups[group].stop):
+        slot = members[k]
         here = slots[slot].flags
         if here == 0:
             continue
@@ -375,7 +374,7 @@ def aggregate(i: int, slots: Records, nodes: Records, heads: Int32Array, links: 
     elif fn == 1:
         slots[i].value = (total + carry) / n
         if math.isinf(slots[i].value):
-            slots[i].value = _mean(i, n, slots, heads, links)
+            slots[i].value = _mean(i, n, slots, groups, members)
     elif fn == 2:
         slots[i].value = low
     elif fn == 3:
@@ -389,19 +388,18 @@ def aggregate(i: int, slots: Records, nodes: Records, heads: Int32Array, links: 
     elif fn == 7:
         slots[i].value = squares / n
     else:
-        slots[i].value = _quantile(i, n, slots, nodes, heads, links)
+        slots[i].value = _quantile(i, n, slots, nodes, groups, members)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _mean(i: int, n: int, slots: Records, heads: Int32Array, links: Records) -> float:
+def _mean(i: int, n: int, slots: Records, groups: Records, members: Int32Array) -> float:
     """The mean of a group whose sum is more than a float64 holds."""
     mean = 0.0
-    link = heads[slots[i].b]
-    while link >= 0:
-        slot = links[link].slot
+    group = slots[i].b
+    for k in range(groups[group].start, groups[group].stop):
+        slot = members[k]
         if slots[slot].flags & PRESENT:
             mean += slots[slot].value / n
-        link = links[link].next
     return mean
 
 
@@ -412,23 +410,22 @@ def parameter(i: int, slots: Records, nodes: Records) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _quantile(i: int, n: int, slots: Records, nodes: Records, heads: Int32Array, links: Records) -> float:
+def _quantile(i: int, n: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> float:
     values = np.empty(n, dtype=np.float64)
     n = 0
-    link = heads[slots[i].b]
-    while link >= 0:
-        slot = links[link].slot
+    group = slots[i].b
+    for k in range(groups[group].start, groups[group].stop):
+        slot = members[k]
         if slots[slot].flags & PRESENT:
             values[n] = slots[slot].value
             n += 1
-        link = links[link].next
     return quantile_of(values, parameter(i, slots, nodes))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def nothing(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
+def nothing(i: int, slots: Records, groups: Records, members: Int32Array) -> None:
     """Slot i = 1 where its group has no present element."""
-    _, flags = _any(slots[i].b, slots, heads, links)
+    _, flags = _any(slots[i].b, slots, groups, members)
     no_evidence(slots, i)
     slots[i].value = 1.0
     if flags & PRESENT:
@@ -438,9 +435,9 @@ def nothing(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def number_of(i: int, slots: Records, heads: Int32Array, links: Records) -> None:
+def number_of(i: int, slots: Records, groups: Records, members: Int32Array) -> None:
     """Slot i = the value of the one element of its group, else NaN; a number is always present."""
-    b, count = _the_one(slots[i].b, slots, heads, links)
+    b, count = _the_one(slots[i].b, slots, groups, members)
     no_evidence(slots, i)
     slots[i].flags = PRESENT
     slots[i].value = np.nan

@@ -70,7 +70,7 @@ def _begin_stretches(
         new = free[0]
         free[0] = stretches[new].next
         stretches[new].start = at
-        at += waiting[unit]
+        at += int(waiting[unit])
         waiting[unit] = 0
         stretches[new].count = 0
         stretches[new].least = FAR

@@ -218,9 +218,8 @@ def samples_between(
     ints: Int64Array, floats: Float64Array, base: int, s: int, start: int, end: int, stores: Records
 ) -> tuple[Int64Array, Float64Array]:
     """(times, values) in (start, end] of the newest RAW_LIMIT samples that store s keeps as they are, oldest first."""
-    at = base + stores[s].offset
-    raw = at + stores[s].raw
-    count = ints[at + RAW_COUNT]
+    raw = base + stores[s].raw
+    count = ints[base + stores[s].offset + RAW_COUNT]
     kept = min(count, RAW_LIMIT)
     times = np.empty(kept, dtype=np.int64)
     values = np.empty(kept, dtype=np.float64)

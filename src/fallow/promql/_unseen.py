@@ -15,18 +15,16 @@ from fallow.series.layout import Records
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _known_in(group: int, slots: Records, heads: Int32Array, links: Records) -> bool:
+def _known_in(group: int, slots: Records, groups: Records, members: Int32Array) -> bool:
     """Whether an element of the group is known to be there."""
-    link = heads[group]
-    while link >= 0:
-        if slots[links[link].slot].flags & (PRESENT | UNKNOWN) == PRESENT:
+    for k in range(groups[group].start, groups[group].stop):
+        if slots[members[k]].flags & (PRESENT | UNKNOWN) == PRESENT:
             return True
-        link = links[link].next
     return False
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def allow_for_unseen(i: int, op: int, slots: Records, heads: Int32Array, links: Records) -> None:
+def allow_for_unseen(i: int, op: int, slots: Records, groups: Records, members: Int32Array) -> None:
     """Make slot i, as just evaluated, unknown where an element that was not seen could change it."""
     a = slots[i].a
     if op == ops.OR:
@@ -39,7 +37,7 @@ def allow_for_unseen(i: int, op: int, slots: Records, heads: Int32Array, links: 
         if slots[i].flags != 0:  # else there is nothing on the left, or something on the right
             slots[i].flags |= UNKNOWN | WARMING
     elif op == ops.AND or op == ops.WITH_VECTOR:
-        if slots[a].flags != 0 and not _known_in(slots[i].b, slots, heads, links):
+        if slots[a].flags != 0 and not _known_in(slots[i].b, slots, groups, members):
             slots[i].flags |= UNKNOWN | WARMING
     else:
         slots[i].flags |= UNKNOWN | WARMING

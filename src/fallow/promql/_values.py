@@ -57,7 +57,6 @@ from fallow.series.layout import (
     UNDER,
     Float64Array,
     Int64Array,
-    N,
     Records,
 )
 
@@ -79,9 +78,10 @@ def _after_gap(last: int, t: int, lookback: int, sure: int, ints: Int64Array, ba
     return (UNKNOWN | WARMING, last + lookback) if last > t - lookback else (0, FAR)
 
 
-@part
-def instant(
-    i: int,
+@njit(cache=True, nogil=True, error_model="numpy")
+def instants(
+    first: int,
+    last: int,
     t: int,
     slots: Records,
     nodes: Records,
@@ -90,46 +90,47 @@ def instant(
     rows: Records,
     setting: Records,
 ) -> int:
-    """Set slot i to its row's newest sample; returns when that goes stale."""
-    n = slots[i].node
+    """Set slots first:last to their row's newest sample; returns when one of those goes stale."""
+    n = slots[first].node
     if t > nodes[n].held:
         return FAR
-    base = rows[slots[i].a].base
-    last = ints[base + LAST_T]
-    lookback = nodes[n].ns
-    cadence = ints[base + CADENCE]
-    if not setting[0].plain and cadence > 0:
-        lookback = min(lookback, max(STALE_GAPS * cadence, STALE_AT_LEAST))
-    flags, following = 0, FAR
-    if rows[slots[i].a].sure > NONE:
-        flags, following = _after_gap(last, t, nodes[n].ns, rows[slots[i].a].sure, ints, base)
-    slots[i].flags = flags
-    if last == NONE or ints[base + STALE] != 0 or last <= t - lookback:
-        return following
-    slots[i].flags = PRESENT | flags
-    if nodes[n].fn == ops.TIMESTAMP:
-        slots[i].value = last / 1e9 - nodes[n].p0
-    else:
-        slots[i].value = floats[base + LAST_V]
-    slots[i].first = last
-    slots[i].last = last
-    slots[i].count = 1
-    return min(following, last + lookback)
+    longest, plain, stamp, shift = nodes[n].ns, setting[0].plain, nodes[n].fn == ops.TIMESTAMP, nodes[n].p0
+    following = FAR
+    for i in range(first, last):
+        base = rows[slots[i].a].base
+        sure = rows[slots[i].a].sure
+        newest = ints[base + LAST_T]
+        lookback = longest
+        cadence = ints[base + CADENCE]
+        if not plain and cadence > 0:
+            lookback = min(lookback, max(STALE_GAPS * cadence, STALE_AT_LEAST))
+        flags = 0
+        if sure > NONE:
+            flags, again = _after_gap(newest, t, longest, sure, ints, base)
+            following = min(following, again)
+        if newest != NONE and ints[base + STALE] == 0 and newest > t - lookback:
+            flags |= PRESENT
+            slots[i].value = newest / 1e9 - shift if stamp else floats[base + LAST_V]
+            slots[i].first = newest
+            slots[i].last = newest
+            slots[i].count = 1
+            following = min(following, newest + lookback)
+        slots[i].flags = flags
+    return following
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _mean_of_panes(
-    ints: Int64Array, floats: Float64Array, at: int, s: int, end: int, stores: Records, summary: Float64Array
+    ints: Int64Array, floats: Float64Array, base: int, s: int, stop: int, n: int, stores: Records
 ) -> float:
-    """The window's mean where its sum is more than a float64 holds."""
-    words = summary.view(np.int64)
-    n, ring = words[N], stores[s].ring
+    """The mean of a window of n samples whose sum is more than a float64 holds."""
+    at, rings, ring = base + stores[s].offset, base + stores[s].rings, stores[s].ring
+    current = ints[at + CURRENT]
     mean = 0.0
-    stop = min(end // stores[s].width, ints[at + CURRENT] + 1)
-    for pane in range(words[OLDEST], stop):
-        j = at + STORE_WORDS + (pane % ring) * stores[s].stride
-        if ints[j] != 0:
-            mean += floats[j + stores[s].total] / n
+    for pane in range(max(stop, current) - ring, min(stop, current)):  # an empty pane's sum is 0
+        mean += floats[rings + stores[s].total * ring + pane % ring] / n
+    if current < stop:
+        mean += floats[at + STORE_WORDS + stores[s].total] / n
     return mean
 
 
@@ -231,10 +232,11 @@ def _raw(
     return value if fn == ops.SMOOTHING else value - p1  # a time: the sample's own
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def window(
+@part
+def _window(
     i: int,
-    t: int,
+    node: int,
+    stop: int,
     slots: Records,
     nodes: Records,
     ints: Int64Array,
@@ -244,16 +246,13 @@ def window(
     setting: Records,
     summary: Float64Array,
 ) -> int:
-    """Set slot i to a function of its row's window at the newest boundary; returns when it may next differ."""
-    node = slots[i].node
-    if t > nodes[node].held:
-        return FAR
+    """Set slot i to a function of its row's window that ends where pane ``stop`` begins; when may it next differ?"""
     fn, s = nodes[node].fn, nodes[node].store
     base = rows[slots[i].a].base
     at = base + stores[s].offset
     width, span = stores[s].width, stores[s].window
-    end = (t // width) * width
-    n = sum_up(ints, floats, base, s, end, stores, summary)
+    end = stop * width
+    n = sum_up(ints, floats, base, s, stop, nodes[node].wanted, stores, summary)
     words = summary.view(np.int64)
     following = FAR
     current = ints[at + CURRENT]
@@ -311,11 +310,37 @@ def window(
         else:
             slots[i].value = _moment(fn, summary, n)
             if fn == ops.AVG and math.isinf(slots[i].value):
-                slots[i].value = _mean_of_panes(ints, floats, at, s, end, stores, summary)
+                slots[i].value = _mean_of_panes(ints, floats, base, s, stop, n, stores)
     slots[i].flags = flags
     slots[i].first = words[FIRST]
     slots[i].last = words[LAST + TAIL_T]
     slots[i].count = n
+    return following
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def windows(
+    first: int,
+    last: int,
+    t: int,
+    slots: Records,
+    nodes: Records,
+    ints: Int64Array,
+    floats: Float64Array,
+    rows: Records,
+    stores: Records,
+    setting: Records,
+    summary: Float64Array,
+) -> int:
+    """Set slots first:last to a function of their row's window at the newest boundary; when may one next differ?"""
+    node = slots[first].node
+    if t > nodes[node].held:
+        return FAR
+    stop = t // stores[nodes[node].store].width
+    following = FAR
+    for i in range(first, last):
+        again = _window(i, node, stop, slots, nodes, ints, floats, rows, stores, setting, summary)
+        following = min(following, again)
     return following
 
 
@@ -410,4 +435,4 @@ def subrange(
     return following
 
 
-__all__ = ["feed", "instant", "subrange", "window"]
+__all__ = ["feed", "instants", "subrange", "windows"]

@@ -279,7 +279,7 @@ class Engine:
         for result, slot in enumerate(self._graph.result_slots):
             found = results[result]
             if found["state"] == 2:
-                interval = int(self._nodes[self._graph.slots[slot]["node"]]["p0"])
+                interval = int(self._nodes[self._graph.node_of(slot)]["p0"])
                 start, last, count, began = (int(found[name]) for name in ("start", "end", "count", "began"))
                 time = -(-end // interval) * interval
                 edges.append(self._edge("open", slot, time, start, last, count, began, float(found["value"])))
@@ -310,6 +310,7 @@ class Engine:
                 units,
             )
         store = self._rows
+        slots, groups, members = graph.arrays
         living, *_, everywhere = graph.clock_columns()
         facts, values, late, self._turn, behind = run_units(
             living,
@@ -323,10 +324,10 @@ class Engine:
             self._primary,
             final,
             units,
-            graph.slots,
+            slots,
             self._nodes,
-            graph.heads,
-            graph.links,
+            groups,
+            members,
             graph.results,
             store.ints,
             store.floats,
@@ -345,9 +346,10 @@ class Engine:
     def _edges(self, facts: Int64Array, values: Float64Array) -> list[Edge]:
         self._note_results()
         edges: list[Edge] = []
-        for (kind, slot, time, start, end, count, began), value in zip(facts.tolist(), values.tolist(), strict=True):
-            self._history.note(kind, int(self._graph.slots[slot]["b"]), time)
+        for (kind, result, time, start, end, count, began), value in zip(facts.tolist(), values.tolist(), strict=True):
+            self._history.note(kind, result, time)
             if kind in _STATES:
+                slot = self._graph.result_slots[result]
                 edge = self._edge(_STATES[kind], slot, time, start, end, count, began, value)
                 edges.append(replace(edge, seen=False) if kind == BEGAN_UNSEEN else edge)
         self.unknown += sum(edge.state == "unknown" for edge in edges)
@@ -362,7 +364,7 @@ class Engine:
         self._known_results = len(graph.result_slots)
 
     def _condition(self, slot: int) -> int:
-        return int(self._nodes[self._graph.slots[slot]["node"]]["condition"])
+        return int(self._nodes[self._graph.node_of(slot)]["condition"])
 
     def _edge(
         self, state: EdgeState, slot: int, time: int, start: int, end: int, count: int, began: int, value: float
@@ -590,6 +592,7 @@ class Engine:
         results["state"][results["state"] == 1] = 0
         results["frozen"] = NONE
         results["unknown"][results["unknown"] == 2] = 1
+        self._graph.rouse()
         self._graph.distrust_fed(gap.until)
         self._be_warm_after(max(self._reached() + gap.span, gap.until))
 
@@ -674,6 +677,7 @@ def node_records(plan: Plan, layouts: Layouts, numbers: Sequence[int]) -> Record
                 conditions.get(n.index, -1),
                 n.held,
                 NONE,
+                sum(1 << statistic for statistic in ops.statistics_of(n.fn)) if n.op == ops.RANGE else 0,
             )
             for n in plan.nodes
         ],

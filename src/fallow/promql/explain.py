@@ -81,7 +81,7 @@ def _what(plan: Plan, node: Node) -> str:
             return f"newest sample of {node.text}, at most {duration_text(node.ns)} old"
         case ops.RANGE:
             store = plan.signals[node.signal].stores[node.store]
-            text = f"{node.text} in {store.ring - 1} panes of {store.width / 1e9:g} s"
+            text = f"{node.text} in {store.ring} panes of {store.width / 1e9:g} s"
             if RAW in store.statistics:
                 text += f", and the newest {RAW_LIMIT} samples as they are"
             return text

@@ -6,8 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from fallow.promql import ops
 from fallow.promql.errors import EvaluationError, UnsupportedError
 from fallow.promql.graph import Graph, paired
@@ -24,7 +22,7 @@ def check_answer(plan: Plan, graph: Graph) -> None:
         EvaluationError: in PromQL.
         UnsupportedError: here, because a window holds more samples than are kept.
     """
-    if (graph.slots["flags"] & ops.TRUNCATED).any():
+    if (graph.said("flags") & ops.TRUNCATED).any():
         raise UnsupportedError(f"a window of more than {RAW_LIMIT} samples is not supported for this function", 0)
     for node in plan.nodes:
         if node.op == ops.WITH_VECTOR and not node.children[1].scalar:
@@ -35,21 +33,22 @@ def check_answer(plan: Plan, graph: Graph) -> None:
             _check_distinct(_shown(graph.element(slot)) for slot in _present(graph, node.children[0]))
         elif node.op == ops.TOP:
             _check_number(node, graph)
-        elif node.op == ops.FEED and any(graph.slots[slot]["last"] != NONE for slot in _fed(graph, node)):
+        elif node.op == ops.FEED and any(graph.said("last")[slot] != NONE for slot in _fed(graph, node)):
             raise EvaluationError("the subquery has no answer at one of its instants")
 
 
 def _slots(graph: Graph, node: Node) -> Sequence[int]:
-    of_node: Sequence[int] = np.flatnonzero(graph.slots["node"][: len(graph.labels)] == node.index).tolist()
-    return of_node
+    return [slot for slot in range(len(graph.labels)) if graph.node_of(slot) == node.index]
 
 
 def _present(graph: Graph, node: Node) -> Iterable[int]:
-    return (slot for slot in _slots(graph, node) if graph.slots[slot]["flags"] & ops.PRESENT)
+    flags = graph.said("flags")
+    return (slot for slot in _slots(graph, node) if flags[slot] & ops.PRESENT)
 
 
 def _fed(graph: Graph, node: Node) -> Iterable[int]:
-    return (slot for slot in _slots(graph, node) if graph.slots[slot]["count"] > 0)
+    count = graph.said("count")
+    return (slot for slot in _slots(graph, node) if count[slot] > 0)
 
 
 def _shown(element: Element) -> Element:
@@ -64,7 +63,8 @@ def _check_distinct(elements: Iterable[Element], message: str = SAME_LABELS) -> 
 
 
 def _check_number(node: Node, graph: Graph) -> None:
-    changing = [float(graph.slots[int(graph.slots[slot]["a"])]["value"]) for slot in _slots(graph, node)]
+    values = graph.said("value")
+    changing = [float(values[graph.operand(slot)]) for slot in _slots(graph, node)]
     for number in changing if len(node.children) > 1 else [node.p[0]]:
         if math.isnan(number):
             raise EvaluationError("Parameter value is NaN")
@@ -73,7 +73,7 @@ def _check_number(node: Node, graph: Graph) -> None:
 
 
 def _check_pairs(node: Node, graph: Graph) -> None:
-    flags = graph.slots["flags"]
+    flags = graph.said("flags")
 
     def present(slots: list[int]) -> list[int]:
         return [slot for slot in slots if flags[slot] & ops.PRESENT]

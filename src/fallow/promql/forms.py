@@ -67,7 +67,7 @@ def _form(plan: Plan, node: Node) -> WindowForm:
         text=node.text,
         form=form,
         width=store.width,
-        panes=store.ring - 1,
+        panes=store.ring,
         exact=exact,
         bound=bound,
         bytes=8 * store.words,

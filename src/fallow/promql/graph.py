@@ -10,45 +10,35 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fallow.batch import Int32Array, Int64Array
 from fallow.promql import ops
+from fallow.promql._tape import ClockColumns, Unit, UnitColumns
 from fallow.promql.builder import GROUPED, PER_CLOCK
 from fallow.promql.plan import ALL, ANY_NAME, NAME, Element, Labels, Node, Plan
 from fallow.promql.rhythm import Class
-from fallow.promql.state import LINK, RESULT, SLOT, Units, grown
+from fallow.promql.state import RESULT, Units, grown
 from fallow.series import Rows
 from fallow.series.layout import FAR, NONE, Records
 from fallow.state import Saved, State
 
-ClockColumns = tuple[Int64Array, Int64Array, Int64Array, Int64Array, Int64Array]
 NOWHERE: Final = -1
 _CARRIED: Final = frozenset(
     {ops.MAP, ops.WITH_NUMBER, ops.WITH_VECTOR, ops.AND, ops.UNLESS, ops.RELABEL, ops.STAMP, ops.MEMBER}
 )
 """Operations whose element is that of slot a."""
 NOBODY: Final[Element] = ((), "", False)
-VERSION: Final = 2
+VERSION: Final = 3
 SAID: Final = ("value", "first", "last", "count", "flags", "key")
 """What a slot says, in words of a record; the others say where it stands."""
 ResultKey = tuple[int, str, Labels]
 """Condition, metric name and labels: what tells a result from others, whatever else is evaluated."""
-
-
-@dataclass(slots=True)
-class Unit:
-    """Members of one unit, as long as it has not been merged into another."""
-
-    slots: list[int] = field(default_factory=list[int])
-    rows: list[int] = field(default_factory=list[int])
-    clocks: set[int] = field(default_factory=set[int])
-    everywhere: bool = False
-    """It depends on series of any clock, or on their absence, so every clock holds it."""
 
 
 @dataclass(slots=True)
@@ -117,10 +107,7 @@ class Graph:
         self.names: list[str] = []
         """Of each slot, the metric name, also where a result will be without it (``drops``): it can be matched on."""
         self.drops: list[bool] = []
-        self.slots: Records = np.zeros(64, dtype=SLOT)
         self.results: Records = np.zeros(64, dtype=RESULT)
-        self.heads: Int32Array = np.zeros(64, dtype=np.int32)
-        self.links: Records = np.zeros(64, dtype=LINK)
         self.result_slots: list[int] = []
         self.units: list[Unit] = []
         self.merged: list[tuple[int, int]] = []
@@ -141,15 +128,14 @@ class Graph:
         self._unranked: set[int] = set()
         self._clock_units: dict[int, int] = {}
         self._heads: list[int] = []
+        """Groups are lists of slots: each group's head is a link or -1, as is the next of each link."""
         self._links: list[tuple[int, int]] = []
-        self._changed_groups: list[int] = []
-        self._linked = 0
         self._touched: set[int] = set()
         self._flushed_results = 0
         self._conditions = {root.index: i for i, root in enumerate(plan.roots)}
         self._parent: list[int] = []
         self._classes = tuple(classes)
-        self._columns = _UnitColumns(plan, len(classes))
+        self._columns = UnitColumns(plan, len(classes))
         self._leaves: dict[str, list[Node]] = {}
         for node in plan.nodes:
             if node.signal >= 0 and node.op != ops.FEED:
@@ -275,7 +261,7 @@ class Graph:
         if any(labels in self.keys[node] for node, labels, _ in made.keys):
             return False
         unit = self._unit_for(PER_CLOCK, clock)
-        first, row, group = len(self._node), len(self.rows), len(self._heads)
+        first, row = len(self._node), len(self.rows)
         interned = self._interned
         for _, signal, _, _ in made.row_keys:
             self.rows.add(signal)
@@ -289,7 +275,6 @@ class Graph:
         self.drops.extend(made.drops)
         self._heads.extend(made.heads)
         self._links.extend(made.links)
-        self._changed_groups.extend(range(group, len(self._heads)))
         self.result_slots.extend(made.results)
         for node, labels, key in made.keys:
             self.keys[node][labels] = key
@@ -375,23 +360,24 @@ class Graph:
         """A slot of the changing number that is the operand at this position; -1 where there is none."""
         return self._number(node.children[position], unit) if position < len(node.children) else NOWHERE
 
-    def _set(self, slot: int, field_: str, value: int) -> None:
+    def _set(self, slot: int, operand: int, value: int) -> None:
+        """Give a slot another a (1) or c (3)."""
         flushed = len(self._node) - len(self._staged)
         if slot < flushed:
-            self.slots[slot][field_] = value
+            self._columns.operands[slot, operand] = value
             return
-        node, a, b, c = self._staged[slot - flushed]
-        self._staged[slot - flushed] = (node, value, b, c) if field_ == "a" else (node, a, b, value)
+        staged = list(self._staged[slot - flushed])
+        staged[operand] = value
+        node, a, b, c = staged
+        self._staged[slot - flushed] = node, a, b, c
 
     def _new_group(self) -> int:
         self._heads.append(-1)
-        self._changed_groups.append(len(self._heads) - 1)
         return len(self._heads) - 1
 
     def _link(self, group: int, slot: int) -> None:
         self._links.append((self._heads[group], slot))
         self._heads[group] = len(self._links) - 1
-        self._changed_groups.append(group)
 
     def _group_of(self, slots: Iterable[int]) -> int:
         group = self._new_group()
@@ -554,7 +540,7 @@ class Graph:
         known = self.keys[node.index].get(same)
         if known is not None and not (known.left_slots if position == 0 else known.right_slots):
             known.add(position, slot)
-            self._set(known.made, "a" if position == 0 else "c", slot)
+            self._set(known.made, 1 if position == 0 else 3, slot)
             return
         a, c = (slot, -1) if position == 0 else (-1, slot)
         made = Key()
@@ -583,7 +569,7 @@ class Graph:
         flushed = len(self._node) - len(self._staged)
         if slot >= flushed:
             return self._staged[slot - flushed]
-        node, a, b, c = (int(self.slots[slot][k]) for k in ("node", "a", "b", "c"))
+        node, a, b, c = self._columns.operands[slot].tolist()
         return node, a, b, c
 
     # -- columns -------------------------------------------------------------------------------------------------------
@@ -591,50 +577,51 @@ class Graph:
         """Bring the columns up to date with what was born since."""
         if not self._touched:
             return
-        first, count = len(self._node) - len(self._staged), len(self._node)
-        self.slots = grown(self.slots, count)
-        if self._staged:
-            staged = np.asarray(self._staged, dtype=np.int32)
-            for k, name in enumerate(("node", "a", "b", "c")):
-                self.slots[name][first:count] = staged[:, k]
-            self._staged.clear()
-        self._flush_keys()
+        self._columns.add_slots(self._staged)
+        self._staged.clear()
         known = len(self.results)
         self.results = grown(self.results, len(self.result_slots))
         self.results["frozen"][known:] = NONE
         self.results["unseen"][self._flushed_results :] = self.unseen_births
         self._flushed_results = len(self.result_slots)
-        for unit in self._touched:
-            self._columns.rewrite(unit, self.units[unit], self.slots)
+        self._columns.rewrite(self._touched, self.units, self._heads, self._links)
         self._touched.clear()
-        self._columns.look_again()
-        self._flush_groups()
+        self._flush_keys()
 
     def _flush_keys(self) -> None:
+        slots, place = self._columns.slots, self._columns.place
         for slot, value in self._lasting:
-            self.slots["key"][slot] = value
+            slots["key"][place[slot]] = value
         self._lasting.clear()
         for group in self._unranked:
             ordered = np.asarray([slot for _, _, slot in self._ranked[group]], dtype=np.int64)
-            self.slots["key"][ordered] = np.arange(len(ordered))
+            slots["key"][place[ordered]] = np.arange(len(ordered))
         self._unranked.clear()
 
-    def _flush_groups(self) -> None:
-        changed, new = self._changed_groups, self._links[self._linked :]
-        if not changed:
-            return
-        count = len(self._links)
-        self.heads, self.links = grown(self.heads, len(self._heads)), grown(self.links, count)
-        self.heads[changed] = [self._heads[group] for group in changed]
-        pairs = np.asarray(new, dtype=np.int32).reshape(-1, 2)
-        for k, name in enumerate(("next", "slot")):
-            self.links[name][self._linked : count] = pairs[:, k]
-        self._linked = count
-        changed.clear()
+    def said(self, name: str) -> NDArray[Any]:
+        """(slots,) what each slot says: one of ``SAID``."""
+        return self._columns.said(name)
+
+    def rouse(self) -> None:
+        """Let every result be looked at again: something else than the kernels has changed them."""
+        self._columns.slots["flags"][self._columns.place[self.result_slots]] = 0
+
+    def operand(self, slot: int) -> int:
+        """The slot, row or group that is a slot's a."""
+        return self._read(slot)[1]
+
+    def node_of(self, slot: int) -> int:
+        """The number of the node that a slot is an element of."""
+        return self._node[slot]
 
     @property
     def columns(self) -> Units:
         return self._columns.view()
+
+    @property
+    def arrays(self) -> tuple[Records, Records, Int32Array]:
+        """(slots, groups, their members) as the kernels read them."""
+        return self._columns.slots, self._columns.groups, self._columns.members
 
     def columns_begin(self, first: int, intervals: Int64Array) -> None:
         """Event time begins with ``first``: what speaks of absence is looked at from its instant on."""
@@ -662,14 +649,14 @@ class Graph:
     def distrust_fed(self, until: int) -> None:
         """Subqueries have not seen what came up to then."""
         for slot in self._feeds.values():
-            if self.slots[slot]["count"]:
-                step = self.plan.nodes[self._node[slot]].ns
-                self.slots[slot]["first"] = max(int(self.slots[slot]["first"]), until + step)
+            fed = self._columns.slots[self._columns.place[slot]]
+            if fed["count"]:
+                fed["first"] = max(int(fed["first"]), until + self.plan.nodes[self._node[slot]].ns)
 
     def result_key(self, result: int) -> ResultKey:
         """What tells a result from others; the condition is the number of its root among the plan's."""
         slot = self.result_slots[result]
-        below = int(self.slots[slot]["a"])
+        below = self.operand(slot)
         return self._conditions[self._node[slot]], self.names[below], self.labels[slot]
 
     @property
@@ -693,7 +680,7 @@ class Graph:
         of_rows = self.rows.rows["unit"][: len(self.rows)].copy()
         view = self.columns
         columns = {"due": view.due.copy(), "limit": view.limit.copy(), "done": view.done.copy()}
-        slots = {f"slot_{name}": self.slots[name][: len(self._node)].copy() for name in SAID}
+        slots = {f"slot_{name}": self.said(name) for name in SAID}
         feeds, size = dict(self._feeds), self.size
 
         def made() -> State:
@@ -736,7 +723,8 @@ class Graph:
         saved = state.of(VERSION).arrays
         self.results[saved["result_numbers"]] = saved["results"]
         for name in SAID:
-            self.slots[name][: len(self._node)] = saved[f"slot_{name}"]
+            self._columns.slots[name][self._columns.place[: len(self._node)]] = saved[f"slot_{name}"]
+        self.rouse()
         columns = self.columns
         columns.due[:], columns.limit[:], columns.done[:] = saved["due"], saved["limit"], saved["done"]
         self._columns.look_again()
@@ -769,6 +757,7 @@ class Graph:
         now = np.asarray(list(results.values()), dtype=np.int64)
         at = np.asarray(list(results), dtype=np.int64)
         self.results[now] = saved.arrays["results"][at]
+        self.rouse()
         of = np.asarray([self.unit_of(self.result_slots[i]) for i in now.tolist()], dtype=np.int64)
         here = np.concatenate((of, self.rows.rows["unit"][new]))
         there = np.concatenate((saved.arrays["result_units"][at], saved.arrays["row_units"][old]))
@@ -808,8 +797,9 @@ class Graph:
         """What subqueries know of the instants that they have seen."""
         for row, slot, *_ in saved.document["fed"]:
             if row in rows:
+                fed = self._columns.slots[self._columns.place[self._feeds[rows[row]]]]
                 for name in ("first", "last", "count", "key"):
-                    self.slots[self._feeds[rows[row]]][name] = saved.arrays[f"slot_{name}"][slot]
+                    fed[name] = saved.arrays[f"slot_{name}"][slot]
 
     def _found(self, saved: State, conditions: Mapping[int, int]) -> dict[int, int]:
         """By its place in the state, each result that is here too; of several of one key, in their order."""
@@ -869,108 +859,3 @@ def _bound(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
-
-
-class _UnitColumns:
-    """The units' columns and the arena of their tapes."""
-
-    def __init__(self, plan: Plan, classes: int) -> None:
-        self._classes = classes
-        self._node_classes = np.asarray([node.classes for node in plan.nodes], dtype=np.int64)
-        self._node_store = np.asarray([node.store for node in plan.nodes], dtype=np.int64)
-        self._node_reads = np.asarray(
-            [node.op in (ops.INSTANT, ops.RANGE) and not node.children for node in plan.nodes], dtype=np.bool_
-        )
-        self._count = 0
-        self._tape = np.zeros(256, dtype=np.int32)
-        self._used = 0
-        self._start = np.zeros((16, classes), dtype=np.int64)
-        self._stop = np.zeros((16, classes), dtype=np.int64)
-        self._due = np.full((16, classes), FAR, dtype=np.int64)
-        self._limit = np.full(16, NONE, dtype=np.int64)
-        self._done = np.full(16, NONE, dtype=np.int64)
-        self._heeded = np.full(16, NONE, dtype=np.int64)
-        self._wake = np.full(16, NONE, dtype=np.int64)
-        self._clocks: ClockColumns | None = None
-
-    def add(self) -> None:
-        if self._count == len(self._limit):
-            self._start, self._stop = (np.concatenate((c, np.zeros_like(c))) for c in (self._start, self._stop))
-            self._due = np.concatenate((self._due, np.full_like(self._due, FAR)))
-            self._limit, self._done, self._heeded, self._wake = (
-                np.concatenate((c, np.full_like(c, NONE)))
-                for c in (self._limit, self._done, self._heeded, self._wake)
-            )
-        self._count += 1
-        self._clocks = None
-
-    def first_due(self, unit: int) -> None:
-        """The unit has to be looked at even before it has a sample."""
-        self._due[unit] = NONE
-
-    def merge(self, into: int, gone: int) -> None:
-        self._due[into] = np.minimum(self._due[into], self._due[gone])
-        self._due[gone] = FAR
-        self._limit[into] = max(self._limit[into], self._limit[gone])
-        self._done[into] = max(self._done[into], self._done[gone])
-
-    def rewrite(self, unit: int, members: Unit, slots: Records) -> None:
-        """Write the unit's tapes anew, one for each class: first what reads rows, row by row and window by window, so
-        that each is summed up once; then the others in the order of their nodes.
-        """
-        self._clocks = None
-        if not members.slots:
-            self._stop[unit] = self._start[unit]
-            return
-        mine = np.asarray(members.slots, dtype=np.int64)
-        nodes = slots["node"][mine]
-        reads = self._node_reads[nodes]
-        row = np.where(reads, slots["a"][mine], np.iinfo(np.int32).max)
-        order = mine[np.lexsort((nodes, np.where(reads, self._node_store[nodes], 0), row))]
-        classes = self._node_classes[slots["node"][order]]
-        for k in range(self._classes):
-            tape = order[(classes >> k) & 1 == 1]
-            if not len(tape):
-                self._due[unit, k] = (
-                    FAR  # what is never looked at would stay due, for a unit that it is merged into too
-                )
-            if self._used + len(tape) > len(self._tape):
-                self._compact(len(tape))
-            self._tape[self._used : self._used + len(tape)] = tape
-            self._start[unit, k], self._stop[unit, k] = self._used, self._used + len(tape)
-            self._used += len(tape)
-
-    def _compact(self, more: int) -> None:
-        """Drop the tapes that were written anew since, and make room."""
-        start, stop = self._start[: self._count], self._stop[: self._count]
-        lengths = (stop - start).ravel()
-        ends = np.cumsum(lengths)
-        live = int(ends[-1])
-        tape = np.zeros(2 * (live + more) + 256, dtype=np.int32)
-        tape[:live] = self._tape[np.arange(live) + np.repeat(start.ravel() - (ends - lengths), lengths)]
-        start[:], stop[:] = (ends - lengths).reshape(start.shape), ends.reshape(stop.shape)
-        self._tape, self._used = tape, live
-
-    def view(self) -> Units:
-        n = self._count
-        columns = (self._start, self._stop, self._due, self._limit, self._done, self._heeded, self._wake)
-        return Units(self._tape, *(column[:n] for column in columns))
-
-    def look_again(self) -> None:
-        """Something else than what the kernels do themselves has changed what is due."""
-        self._wake[:] = NONE
-
-    def clocks(self, units: list[Unit]) -> ClockColumns:
-        if self._clocks is None:
-            living = [i for i, unit in enumerate(units) if unit.slots]
-            living.sort(key=lambda i: units[i].everywhere)
-            counts = np.asarray([len(units[i].clocks) for i in living], dtype=np.int64)
-            stop = np.cumsum(counts)
-            self._clocks = (
-                np.asarray(living, dtype=np.int64),
-                stop - counts,
-                stop,
-                np.asarray([c for i in living for c in units[i].clocks], dtype=np.int64),
-                np.asarray([units[i].everywhere for i in living], dtype=np.int64),
-            )
-        return self._clocks

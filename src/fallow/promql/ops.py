@@ -48,6 +48,7 @@ PRESENT: Final = 1  # there is an element, as in PromQL on the samples that are 
 UNKNOWN: Final = 2  # but the samples do not suffice to say so
 WARMING: Final = 4  # because the window reaches before the series' first sample
 TRUNCATED: Final = 8  # because a query's window holds more samples than are kept as they are
+AT_REST: Final = 16  # of a ROOT: its result says nothing, until its operand does
 
 # -- flags of a node --------------------------------------------------------------------------------------------------
 BOOL: Final = 1  # a comparison gives 0 or 1

@@ -1,4 +1,4 @@
-"""What the kernels work on: structured arrays of nodes, slots, links and results, and the columns of units."""
+"""What the kernels work on: structured arrays of nodes, slots, groups, runs and results, and the columns of units."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fallow.batch import Int32Array, Int64Array
+from fallow.series.layout import Records
 
 
 def _record(**fields: type[np.generic]) -> np.dtype[np.void]:
@@ -16,16 +17,22 @@ def _record(**fields: type[np.generic]) -> np.dtype[np.void]:
 
 _I4, _I8, _F8 = np.int32, np.int64, np.float64
 
-NODE: Final = _record(op=_I8, fn=_I8, flags=_I8, p0=_F8, p1=_F8, ns=_I8, store=_I8, condition=_I8, held=_I8, sure=_I8)
+NODE: Final = _record(
+    op=_I8, fn=_I8, flags=_I8, p0=_F8, p1=_F8, ns=_I8, store=_I8, condition=_I8, held=_I8, sure=_I8, wanted=_I8
+)
 """What a node does; ``store`` numbers its store among all; ``held``: see plan. Before ``sure`` there may be elements that
-it has not seen, because a snapshot does not have them."""
+it has not seen, because a snapshot does not have them. ``wanted``: a bit for each statistic of its window."""
 
 SLOT: Final = _record(node=_I4, a=_I4, b=_I4, c=_I4, value=_F8, first=_I8, last=_I8, count=_I8, flags=_I8, key=_F8)
-"""One element of one node, present or not; ``a``, ``b``, ``c``: see ops. Its evidence: the time of its first sample and
-of its last, and how many there are. ``key``: what a slot of its operation has for life. 64 bytes: a line of the cache."""
+"""One element of one node, present or not; those of one unit and node lie side by side. ``a``, ``b``, ``c``: see ops.
+Its evidence: the time of its first sample and of its last, and how many there are. ``key``: what a slot of its operation has
+for life. 64 bytes: a line of the cache."""
 
-LINK: Final = _record(next=_I4, slot=_I4)
-"""Groups are lists of slots: each group's head is a link or -1, as is the next of each link."""
+GROUP: Final = _record(start=_I4, stop=_I4)
+"""A group of slots: a stretch of the array of all groups' members."""
+
+RUN: Final = _record(node=_I4, start=_I4, count=_I4)
+"""Slots of one node that lie side by side, evaluated one after the other."""
 
 RESULT: Final = _record(
     state=_I8,
@@ -67,14 +74,15 @@ class Queues(NamedTuple):
 class Units(NamedTuple):
     """(units,): what is evaluated together, on one event time.
 
-    ``tape_start`` and ``tape_stop`` (units, classes) index ``tape``, the slots in evaluation order; ``due`` is the
-    next instant at which the class has to be looked at; ``limit`` the last that may be; ``heeded`` the limit up to which
+    ``tape_start`` and ``tape_stop`` (units, classes) index ``tape``, the runs in evaluation order, which have ``tape_slots``
+    slots; ``due`` is the next instant at which the class has to be looked at; ``limit`` the last that may be; ``heeded`` the limit up to which
     ``done`` says so; nothing is to be done before ``wake``.
     """
 
-    tape: Int32Array
+    tape: Records
     tape_start: Int64Array
     tape_stop: Int64Array
+    tape_slots: Int64Array
     due: Int64Array
     limit: Int64Array
     done: Int64Array

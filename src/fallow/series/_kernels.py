@@ -1,5 +1,8 @@
 """Kernels over blocks: append a sample, merge a late one, and sum up a window. See layout for what lies where."""
 
+# min and max of what may be NaN: which of both is taken matters.
+# ruff: noqa: FURB136
+
 # numba compiles what it infers; the stubs of numpy know neither the fields of records nor scalars out of arrays.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOperatorIssue=false
 # pyright: reportReturnType=false, reportUnnecessaryComparison=false, reportOptionalOperand=false
@@ -19,7 +22,6 @@ from fallow.series.layout import (
     CHANGES,
     CLOSED,
     CURRENT,
-    CURRENT_SLOT,
     FIRST,
     FIRST_CHANGES,
     FIRST_RESET_SUM,
@@ -31,15 +33,13 @@ from fallow.series.layout import (
     GAPS_SEEN,
     HELD,
     HELD_BITS,
+    LARGEST,
     LAST,
     LAST_T,
     LAST_V,
     MAXIMUM,
     MINIMUM,
     NONE,
-    OF_BOUNDARY,
-    OF_ROW,
-    OF_STORE,
     OLDEST,
     OVER,
     PREVIOUS_T,
@@ -75,12 +75,16 @@ from fallow.series.layout import (
 
 SECONDS = 1e-9
 LINE_WORDS = 8
+CANCELLED = 1e-6
+"""A sum that is less than this share of its largest term is what is left where terms cancel each other out."""
 part = njit(nogil=True, error_model="numpy", inline="always")
 """What is compiled into the kernels that call it: a call hands over every word of every array's description."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def clear_block(ints: Int64Array, base: int, words: int, first: int, stop: int, stores: Records) -> None:
+def clear_block(
+    ints: Int64Array, floats: Float64Array, base: int, words: int, first: int, stop: int, stores: Records
+) -> None:
     """An empty row: no sample, no pane."""
     for k in range(words):
         ints[base + k] = 0
@@ -92,6 +96,8 @@ def clear_block(ints: Int64Array, base: int, words: int, first: int, stop: int, 
         ints[at + CURRENT] = NONE
         ints[at + CLOSED + TAIL_T] = NONE
         ints[at + CLOSED + TAIL_PREVIOUS_T] = NONE
+        for k in range(stores[s].ring):
+            _no_extremes(floats, base + stores[s].rings + k, stores[s].ring, s, stores)
 
 
 @part
@@ -137,22 +143,26 @@ def _copy_tail(ints: Int64Array, base: int, into: Int64Array, to: int) -> None:
     into[to + TAIL_RESET_SUM] = ints[base + RESET_SUM]
 
 
-@part
-def _open_pane(ints: Int64Array, base: int, at: int, s: int, pane: int, stores: Records) -> None:
-    """Make ``pane`` the store's newest; the panes between, and those that it overwrites, are empty."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def _open_pane(ints: Int64Array, floats: Float64Array, base: int, s: int, t: int, stores: Records) -> None:
+    """Close the store's open pane and open that of time t; the panes between, and those that they overwrite, are empty."""
+    at, rings = base + stores[s].offset, base + stores[s].rings
     current = ints[at + CURRENT]
     ring, stride = stores[s].ring, stores[s].stride
-    if current == NONE:
-        skipped = 1
-    else:
+    pane = (t - 1) // stores[s].width
+    if current != NONE:
         _copy_tail(ints, base, ints, at + CLOSED)
-        skipped = min(pane - current, ring)
-    for k in range(skipped):
-        j = at + STORE_WORDS + ((pane - k) % ring) * stride
+        j = rings + current % ring
         for w in range(stride):
-            ints[j + w] = 0
+            ints[j + w * ring] = ints[at + STORE_WORDS + w]
+        for k in range(1, min(pane - current, ring + 1)):
+            j = rings + (current + k) % ring
+            for w in range(stride):
+                ints[j + w * ring] = 0
+            _no_extremes(floats, j, ring, s, stores)
+    for w in range(stride):
+        ints[at + STORE_WORDS + w] = 0
     ints[at + CURRENT] = pane
-    ints[at + CURRENT_SLOT] = pane % ring
 
 
 @part
@@ -175,72 +185,84 @@ def _first_in_pane(
         floats[j + stores[s].first_resets] = resets
     if stores[s].first_reset_sum >= 0:
         floats[j + stores[s].first_reset_sum] = reset_sum
-    _no_extremes(floats, j, s, stores)
+    _no_extremes(floats, j, 1, s, stores)
 
 
 @part
-def _no_extremes(floats: Float64Array, j: int, s: int, stores: Records) -> None:
-    """Begin a pane's extremes, which give way to any number."""
+def _no_extremes(floats: Float64Array, j: int, step: int, s: int, stores: Records) -> None:
+    """Begin a pane's extremes, which give way to any number; its words lie ``step`` apart, as in all that follows."""
     if stores[s].low >= 0:
-        floats[j + stores[s].low] = np.nan
+        floats[j + stores[s].low * step] = np.nan
     if stores[s].high >= 0:
-        floats[j + stores[s].high] = np.nan
+        floats[j + stores[s].high * step] = np.nan
     if stores[s].below >= 0:
-        floats[j + stores[s].below + UNDER - BELOW] = np.nan
-        floats[j + stores[s].below + OVER - BELOW] = np.nan
+        floats[j + (stores[s].below + UNDER - BELOW) * step] = np.nan
+        floats[j + (stores[s].below + OVER - BELOW) * step] = np.nan
 
 
 @part
-def _to_side(ints: Int64Array, floats: Float64Array, j: int, s: int, v: float, stores: Records) -> None:
+def _to_side(ints: Int64Array, floats: Float64Array, j: int, step: int, s: int, v: float, stores: Records) -> None:
     """Count a sample on its side of the store's limit; NaN lies below every number."""
-    k = j + stores[s].below
+    k = j + stores[s].below * step
     if math.isnan(v):
         ints[k] += 1 + (1 << 32)
     elif v < stores[s].limit or (stores[s].includes and v == stores[s].limit):
         ints[k] += 1
-        k += UNDER - BELOW
+        k += (UNDER - BELOW) * step
         if not v <= floats[k]:
             floats[k] = v
     else:
-        k += OVER - BELOW
+        k += (OVER - BELOW) * step
         if not v >= floats[k]:
             floats[k] = v
 
 
-@part
+@njit(cache=True, nogil=True, error_model="numpy")
 def _count_in(
-    ints: Int64Array, floats: Float64Array, base: int, j: int, s: int, start: int, t: int, v: float, stores: Records
+    ints: Int64Array,
+    floats: Float64Array,
+    base: int,
+    j: int,
+    step: int,
+    s: int,
+    start: int,
+    t: int,
+    v: float,
+    stores: Records,
 ) -> None:
     """Take a sample into the statistics of its pane that do not depend on order."""
     held = ints[j]
     n = (held & HELD) + 1
     offset = t - start if n == 1 else min(held >> HELD_BITS, t - start)
     ints[j] = (offset << HELD_BITS) | min(n, HELD)
-    where = stores[s].total
-    if where >= 0:
-        squares = stores[s].squares
-        if squares >= 0 and n > 1:
-            d = v - floats[j + where] / (n - 1)
-            floats[j + squares] += d * d * (n - 1) / n
-        elif squares >= 0:
-            floats[j + squares] = v - v  # NaN where v is not finite, as in Prometheus
-        floats[j + where] += v
-    where = stores[s].low
-    if where >= 0 and (v < floats[j + where] or math.isnan(floats[j + where])):
-        floats[j + where] = v
-    where = stores[s].high
-    if where >= 0 and (v > floats[j + where] or math.isnan(floats[j + where])):
-        floats[j + where] = v
-    where = stores[s].slope
-    if where >= 0:
+    if stores[s].total >= 0:
+        where = j + stores[s].total * step
+        if stores[s].squares >= 0:
+            squares = j + stores[s].squares * step
+            if n > 1:
+                d = v - floats[where] / (n - 1)
+                floats[squares] += d * d * (n - 1) / n
+            else:
+                floats[squares] = v - v  # NaN where v is not finite, as in Prometheus
+        floats[where] += v
+    if stores[s].low >= 0:
+        where = j + stores[s].low * step
+        if v < floats[where] or math.isnan(floats[where]):
+            floats[where] = v
+    if stores[s].high >= 0:
+        where = j + stores[s].high * step
+        if v > floats[where] or math.isnan(floats[where]):
+            floats[where] = v
+    if stores[s].slope >= 0:
+        where = j + stores[s].slope * step
         x = v - floats[base + REFERENCE]
         seconds = (t - start) * SECONDS
-        floats[j + where] += x
-        floats[j + where + 1] += seconds
-        floats[j + where + 2] += seconds * seconds
-        floats[j + where + 3] += seconds * x
+        floats[where] += x
+        floats[where + step] += seconds
+        floats[where + 2 * step] += seconds * seconds
+        floats[where + 3 * step] += seconds * x
     if stores[s].below >= 0:
-        _to_side(ints, floats, j, s, v, stores)
+        _to_side(ints, floats, j, step, s, v, stores)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -264,17 +286,19 @@ def append_sample(
     for s in range(first, stop):
         at = base + stores[s].offset
         width = stores[s].width
-        pane = (t - 1) // width
-        if pane != ints[at + CURRENT]:
-            _open_pane(ints, base, at, s, pane, stores)
-        j = at + STORE_WORDS + ints[at + CURRENT_SLOT] * stores[s].stride
+        current = ints[at + CURRENT]
+        if current == NONE or t > (current + 1) * width:
+            _open_pane(ints, floats, base, s, t, stores)
+            current = ints[at + CURRENT]
+        j = at + STORE_WORDS
         if ints[j] == 0:
             _first_in_pane(floats, j, s, v, changes, resets, reset_sum, stores)
-        _count_in(ints, floats, base, j, s, pane * width, t, v, stores)
+        _count_in(ints, floats, base, j, 1, s, current * width, t, v, stores)
         if stores[s].raw >= 0:
             count = ints[at + RAW_COUNT]
-            ints[at + stores[s].raw + count % RAW_LIMIT] = t
-            floats[at + stores[s].raw + RAW_LIMIT + count % RAW_LIMIT] = v
+            raw = base + stores[s].raw + count % RAW_LIMIT
+            ints[raw] = t
+            floats[raw + RAW_LIMIT] = v
             ints[at + RAW_COUNT] = count + 1
     floats[base + CHANGES], floats[base + RESETS], floats[base + RESET_SUM] = changes, resets, reset_sum
     ints[base + PREVIOUS_T], ints[base + PREVIOUS_V] = last, ints[base + LAST_V]
@@ -284,20 +308,20 @@ def append_sample(
 @njit(cache=True, nogil=True, error_model="numpy")
 def expect_row(ints: Int64Array, base: int, first: int, stop: int, stores: Records) -> None:
     """A sample of this row comes soon."""
-    for k in range(0, ROW_WORDS, LINE_WORDS):
-        prefetch(ints, base + k)
-    for s in range(first, stop):
-        prefetch(ints, base + stores[s].offset)
+    end = base + ROW_WORDS
+    if stop > first:
+        end = base + stores[stop - 1].offset + STORE_WORDS + stores[stop - 1].stride
+    for k in range(base, end, LINE_WORDS):
+        prefetch(ints, k)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def expect_panes(ints: Int64Array, base: int, first: int, stop: int, stores: Records) -> None:
-    """It comes sooner: its panes."""
-    for s in range(first, stop):
-        at = base + stores[s].offset
-        j = at + STORE_WORDS + ints[at + CURRENT_SLOT] * stores[s].stride
-        prefetch(ints, j)
-        prefetch(ints, j + stores[s].stride - 1)
+def _place(ints: Int64Array, base: int, s: int, pane: int, stores: Records) -> tuple[int, int]:
+    """(the first word of a pane that is held, how far apart its words lie)."""
+    at = base + stores[s].offset
+    if pane == ints[at + CURRENT]:
+        return at + STORE_WORDS, 1
+    return base + stores[s].rings + pane % stores[s].ring, stores[s].ring
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -306,81 +330,150 @@ def merge_sample(
 ) -> None:
     """Merge a sample that came out of order into the panes still held; what depends on order leaves it out."""
     for s in range(first, stop):
-        at = base + stores[s].offset
-        width, ring = stores[s].width, stores[s].ring
+        width = stores[s].width
+        current = ints[base + stores[s].offset + CURRENT]
         pane = (t - 1) // width
-        if ints[at + CURRENT] - pane >= ring:
+        if current - pane > stores[s].ring:
             continue
-        j = at + STORE_WORDS + (pane % ring) * stores[s].stride
+        j, step = _place(ints, base, s, pane, stores)
         if ints[j] == 0:
-            for k in range(ring):  # order-dependent words of a pane that was empty: as of the next one that is not
-                later = at + STORE_WORDS + ((pane + 1 + k) % ring) * stores[s].stride
-                if ints[later] != 0:
-                    for w in range(stores[s].stride):
-                        ints[j + w] = 0
-                    for where in (
-                        stores[s].first_v,
-                        stores[s].first_changes,
-                        stores[s].first_resets,
-                        stores[s].first_reset_sum,
-                    ):
-                        if where >= 0:
-                            ints[j + where] = ints[later + where]
-                    break
-            _no_extremes(floats, j, s, stores)
-        _count_in(ints, floats, base, j, s, pane * width, t, v, stores)
+            later = pane + 1
+            source, apart = _place(ints, base, s, later, stores)
+            while ints[source] == 0:  # the open pane holds something
+                later += 1
+                source, apart = _place(ints, base, s, later, stores)
+            for w in range(stores[s].stride):
+                ints[j + w * step] = 0
+            # Order-dependent words of a pane that was empty: as of the next one that is not.
+            for where in (
+                stores[s].first_v,
+                stores[s].first_changes,
+                stores[s].first_resets,
+                stores[s].first_reset_sum,
+            ):
+                if where >= 0:
+                    ints[j + where * step] = ints[source + where * apart]
+            _no_extremes(floats, j, step, s, stores)
+        _count_in(ints, floats, base, j, step, s, pane * width, t, v, stores)
 
 
 @part
-def _sum_total(floats: Float64Array, first: int, panes: int, s: int, stores: Records, summary: Float64Array) -> None:
-    """SUM of ``panes`` panes from word ``first`` on, taken into the window's, with what is rounded away (Knuth)."""
-    stride = stores[s].stride
-    j = first + stores[s].total
+def _two_sum(total: float, carry: float, x: float) -> tuple[float, float]:
+    """Add x, and what is rounded away to the carry (Knuth)."""
+    t = total + x
+    back = t - total
+    return t, carry + ((total - (t - back)) + (x - back))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sum_total(floats: Float64Array, first: int, panes: int, summary: Float64Array) -> None:
+    """SUM of ``panes`` words from ``first`` on, taken into the window's: four sums at a time, as none waits for another."""
+    a = b = c = 0.0
+    ca = cb = cc = 0.0
+    d, cd, big = summary[SUM], summary[CARRY], summary[LARGEST]
+    k = first
+    end = first + panes
+    while k + 4 <= end:  # an empty pane's is 0
+        a, ca = _two_sum(a, ca, floats[k])
+        b, cb = _two_sum(b, cb, floats[k + 1])
+        c, cc = _two_sum(c, cc, floats[k + 2])
+        d, cd = _two_sum(d, cd, floats[k + 3])
+        high = max(max(abs(floats[k]), abs(floats[k + 1])), max(abs(floats[k + 2]), abs(floats[k + 3])))
+        big = high if high > big else big
+        k += 4
+    while k < end:
+        d, cd = _two_sum(d, cd, floats[k])
+        big = abs(floats[k]) if abs(floats[k]) > big else big
+        k += 1
+    a, ca = _two_sum(a, ca + cb, b)
+    c, cc = _two_sum(c, cc + cd, d)
+    a, ca = _two_sum(a, ca + cc, c)
+    summary[SUM], summary[CARRY], summary[LARGEST] = a, ca, big
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _least(floats: Float64Array, first: int, panes: int, low: float) -> float:
+    """The least of ``panes`` words from ``first`` on and ``low``; NaN, as an empty pane's is, gives way to any number."""
+    a = b = c = d = np.inf
+    k = first
+    end = first + panes
+    while k + 4 <= end:
+        a = floats[k] if floats[k] < a else a
+        b = floats[k + 1] if floats[k + 1] < b else b
+        c = floats[k + 2] if floats[k + 2] < c else c
+        d = floats[k + 3] if floats[k + 3] < d else d
+        k += 4
+    while k < end:
+        d = floats[k] if floats[k] < d else d
+        k += 1
+    a = b if b < a else a
+    c = d if d < c else c
+    a = c if c < a else a
+    if a == np.inf:
+        for k in range(first, end):
+            if not math.isnan(floats[k]):
+                return low if low < a else a
+        return low
+    return low if low < a else a
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _most(floats: Float64Array, first: int, panes: int, high: float) -> float:
+    """The greatest likewise."""
+    a = b = c = d = -np.inf
+    k = first
+    end = first + panes
+    while k + 4 <= end:
+        a = floats[k] if floats[k] > a else a
+        b = floats[k + 1] if floats[k + 1] > b else b
+        c = floats[k + 2] if floats[k + 2] > c else c
+        d = floats[k + 3] if floats[k + 3] > d else d
+        k += 4
+    while k < end:
+        d = floats[k] if floats[k] > d else d
+        k += 1
+    a = b if b > a else a
+    c = d if d > c else c
+    a = c if c > a else a
+    if a == -np.inf:
+        for k in range(first, end):
+            if not math.isnan(floats[k]):
+                return high if high > a else a
+        return high
+    return high if high > a else a
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sum_in_order(floats: Float64Array, first: int, panes: int, summary: Float64Array) -> None:
+    """The same, one after the other."""
     total, carry = summary[SUM], summary[CARRY]
-    for _ in range(panes):  # an empty pane's is 0
-        x = floats[j]
-        j += stride
-        t = total + x
-        back = t - total
-        carry += (total - (t - back)) + (x - back)
-        total = t
-    summary[SUM], summary[CARRY] = total, carry if math.isfinite(total) else 0.0
+    for k in range(first, first + panes):
+        total, carry = _two_sum(total, carry, floats[k])
+    summary[SUM], summary[CARRY] = total, carry
 
 
-@part
+@njit(cache=True, nogil=True, error_model="numpy")
 def _sum_squares(
-    ints: Int64Array,
-    floats: Float64Array,
-    first: int,
-    panes: int,
-    s: int,
-    stores: Records,
-    summary: Float64Array,
-    n: int,
-) -> None:
-    """SQUARES likewise, before SUM is: the window has n samples so far."""
-    stride, where, squares = stores[s].stride, stores[s].total, stores[s].squares
-    total, spread = summary[SUM] + summary[CARRY], summary[SQUARES]
-    count = n
+    ints: Int64Array, floats: Float64Array, j: int, step: int, panes: int, center: float, s: int, stores: Records
+) -> tuple[float, float]:
+    """Sums of squared distances from a center and of distances, of ``panes`` panes of which the first begins at word j."""
+    spread = moved = 0.0
+    where, squares = j + stores[s].total * step, j + stores[s].squares * step
     for k in range(panes):
-        j = first + k * stride
-        n0 = ints[j] & HELD
-        if n0 == 0:
-            continue
-        spread += floats[j + squares]
-        if count > 0:
-            d = floats[j + where] / n0 - total / count
-            spread += d * d * n0 * count / (n0 + count)
-        count += n0
-        total += floats[j + where]
-    summary[SQUARES] = spread
+        n = ints[j + k] & HELD
+        if n != 0:
+            d = floats[where + k] / n - center
+            spread += floats[squares + k] + d * d * n
+            moved += d * n
+    return spread, moved
 
 
-@part
+@njit(cache=True, nogil=True, error_model="numpy")
 def _sum_slope(
     ints: Int64Array,
     floats: Float64Array,
-    first: int,
+    j: int,
+    step: int,
     panes: int,
     lag: int,
     s: int,
@@ -388,149 +481,158 @@ def _sum_slope(
     summary: Float64Array,
 ) -> None:
     """Σv, Σt, Σtt, Σtv likewise, with t from the window's start, which is ``lag`` panes before the first."""
-    stride, where = stores[s].stride, stores[s].slope
+    where = j + stores[s].slope * step
     for k in range(panes):
-        j = first + k * stride
-        n0 = ints[j] & HELD
-        if n0 == 0:
-            continue
+        n = ints[j + k] & HELD
         shift = (lag + k) * stores[s].width * SECONDS
-        j += where  # the four lie side by side
-        summary[SLOPE_V] += floats[j]
-        summary[SLOPE_T] += floats[j + 1] + n0 * shift
-        summary[SLOPE_TT] += floats[j + 2] + 2 * shift * floats[j + 1] + n0 * shift * shift
-        summary[SLOPE_TV] += floats[j + 3] + shift * floats[j]
+        v, t = floats[where + k], floats[where + k + step]
+        summary[SLOPE_V] += v
+        summary[SLOPE_T] += t + n * shift
+        summary[SLOPE_TT] += floats[where + k + 2 * step] + 2 * shift * t + n * shift * shift
+        summary[SLOPE_TV] += floats[where + k + 3 * step] + shift * v
 
 
-@part
-def _lowest(
-    ints: Int64Array, floats: Float64Array, first: int, panes: int, stride: int, where: int, low: float
-) -> float:
-    """The least of a statistic of the panes that hold something; NaN gives way to any number."""
-    for k in range(panes):
-        j = first + k * stride
-        x = floats[j + where]
-        if not low <= x and not math.isnan(x) and ints[j] != 0:
-            low = x
-    return low
-
-
-@part
-def _highest(
-    ints: Int64Array, floats: Float64Array, first: int, panes: int, stride: int, where: int, high: float
-) -> float:
-    """The greatest likewise."""
-    for k in range(panes):
-        j = first + k * stride
-        x = floats[j + where]
-        if not high >= x and not math.isnan(x) and ints[j] != 0:
-            high = x
-    return high
-
-
-@part
-def _sum_extremes(
-    ints: Int64Array, floats: Float64Array, first: int, panes: int, s: int, stores: Records, summary: Float64Array
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sum_sides(
+    ints: Int64Array,
+    floats: Float64Array,
+    j: int,
+    step: int,
+    panes: int,
+    s: int,
+    stores: Records,
+    summary: Float64Array,
 ) -> None:
-    """MINIMUM, MAXIMUM and both sides of the store's limit likewise."""
-    stride = stores[s].stride
-    where = stores[s].low
-    if where >= 0:
-        summary[MINIMUM] = _lowest(ints, floats, first, panes, stride, where, summary[MINIMUM])
-    where = stores[s].high
-    if where >= 0:
-        summary[MAXIMUM] = _highest(ints, floats, first, panes, stride, where, summary[MAXIMUM])
-    where = stores[s].below
-    if where >= 0:
-        sides = summary.view(np.int64)
-        for k in range(panes):
-            sides[BELOW] += ints[first + k * stride + where]
-        summary[UNDER] = _highest(ints, floats, first, panes, stride, where + UNDER - BELOW, summary[UNDER])
-        summary[OVER] = _lowest(ints, floats, first, panes, stride, where + OVER - BELOW, summary[OVER])
+    """Both sides of the store's limit likewise."""
+    where = j + stores[s].below * step
+    sides = summary.view(np.int64)
+    for k in range(panes):
+        sides[BELOW] += ints[where + k]
+    where += (UNDER - BELOW) * step
+    summary[UNDER] = _most(floats, where, panes, summary[UNDER])
+    where += (OVER - UNDER) * step
+    summary[OVER] = _least(floats, where, panes, summary[OVER])
 
 
-@part
+@njit(cache=True, nogil=True, error_model="numpy")
 def _begin_summary(
-    ints: Int64Array, floats: Float64Array, j: int, pane: int, s: int, stores: Records, summary: Float64Array
+    ints: Int64Array,
+    floats: Float64Array,
+    j: int,
+    step: int,
+    pane: int,
+    s: int,
+    stores: Records,
+    summary: Float64Array,
 ) -> None:
     """What the window's oldest pane that holds something says alone."""
     words = summary.view(np.int64)
     words[OLDEST] = pane
     words[FIRST] = pane * stores[s].width + (ints[j] >> HELD_BITS)
     if stores[s].first_v >= 0:
-        summary[FIRST_V] = floats[j + stores[s].first_v]
+        summary[FIRST_V] = floats[j + stores[s].first_v * step]
     if stores[s].first_changes >= 0:
-        summary[FIRST_CHANGES] = floats[j + stores[s].first_changes]
+        summary[FIRST_CHANGES] = floats[j + stores[s].first_changes * step]
     if stores[s].first_resets >= 0:
-        summary[FIRST_RESETS] = floats[j + stores[s].first_resets]
+        summary[FIRST_RESETS] = floats[j + stores[s].first_resets * step]
     if stores[s].first_reset_sum >= 0:
-        summary[FIRST_RESET_SUM] = floats[j + stores[s].first_reset_sum]
+        summary[FIRST_RESET_SUM] = floats[j + stores[s].first_reset_sum * step]
 
 
-@part
+@njit(cache=True, nogil=True, error_model="numpy")
 def _sum_run(
     ints: Int64Array,
     floats: Float64Array,
-    at: int,
+    j: int,
+    step: int,
     pane: int,
-    slot: int,
     panes: int,
     begin: int,
     s: int,
+    wanted: int,
     stores: Records,
     summary: Float64Array,
 ) -> None:
-    """Take ``panes`` panes from ``pane`` on, which lie side by side from ``slot`` of the ring on, into the window."""
+    """Take ``panes`` panes from ``pane`` on, of which the first begins at word j, into the window."""
     words = summary.view(np.int64)
-    stride = stores[s].stride
-    first = at + STORE_WORDS + slot * stride
     n = 0
     for k in range(panes):
-        n += ints[first + k * stride] & HELD
+        n += ints[j + k] & HELD
     if n == 0:
         return
     if words[N] == 0:
         k = 0
-        while ints[first + k * stride] == 0:
+        while ints[j + k] == 0:
             k += 1
-        _begin_summary(ints, floats, first + k * stride, pane + k, s, stores, summary)
-    if stores[s].squares >= 0:
-        _sum_squares(ints, floats, first, panes, s, stores, summary, words[N])
-    if stores[s].total >= 0:
-        _sum_total(floats, first, panes, s, stores, summary)
-    _sum_extremes(ints, floats, first, panes, s, stores, summary)
-    if stores[s].slope >= 0:
-        _sum_slope(ints, floats, first, panes, pane - begin, s, stores, summary)
+        _begin_summary(ints, floats, j + k, step, pane + k, s, stores, summary)
+    if wanted & (1 << SUM):
+        _sum_total(floats, j + stores[s].total * step, panes, summary)
+    if wanted & (1 << MINIMUM):
+        summary[MINIMUM] = _least(floats, j + stores[s].low * step, panes, summary[MINIMUM])
+    if wanted & (1 << MAXIMUM):
+        summary[MAXIMUM] = _most(floats, j + stores[s].high * step, panes, summary[MAXIMUM])
+    if wanted & (1 << BELOW):
+        _sum_sides(ints, floats, j, step, panes, s, stores, summary)
+    if wanted & (1 << SLOPE_V):
+        _sum_slope(ints, floats, j, step, panes, pane - begin, s, stores, summary)
     words[N] += n
 
 
-@part
+@njit(cache=True, nogil=True, error_model="numpy")
 def sum_up(
-    ints: Int64Array, floats: Float64Array, base: int, s: int, boundary: int, stores: Records, summary: Float64Array
+    ints: Int64Array,
+    floats: Float64Array,
+    base: int,
+    s: int,
+    stop: int,
+    wanted: int,
+    stores: Records,
+    summary: Float64Array,
 ) -> int:
-    """Sum up the window (boundary−W, boundary] of store s; returns how many samples it holds.
+    """Sum up the window of store s that ends where pane ``stop`` begins; returns how many samples it holds.
 
-    ``summary`` may be that of the call before: of the same window it is not computed again.
+    ``wanted`` has a bit for each statistic to be summed up, of those that are not of the window's ends alone.
     """
     words = summary.view(np.int64)
-    if words[OF_BOUNDARY] == boundary and words[OF_ROW] == base and words[OF_STORE] == s:
-        return words[N]
-    words[OF_BOUNDARY], words[OF_ROW], words[OF_STORE] = boundary, base, s
-    at = base + stores[s].offset
+    at, rings = base + stores[s].offset, base + stores[s].rings
     ring = stores[s].ring
     current = ints[at + CURRENT]
-    stop = boundary // stores[s].width
-    begin = stop - (ring - 1)
-    for k in range(STATISTICS + 1):
+    begin = stop - ring
+    for k in range(STATISTICS + 2):
         words[k] = 0
     summary[MINIMUM] = summary[MAXIMUM] = summary[UNDER] = summary[OVER] = np.nan
-    pane, last = max(begin, current - ring + 1), min(stop, current + 1)
-    for _ in range(2):  # from its oldest pane to the ring's end, and on from the ring's beginning
-        if pane < last:
-            slot = pane % ring
-            panes = min(last - pane, ring - slot)
-            _sum_run(ints, floats, at, pane, slot, panes, begin, s, stores, summary)
-            pane += panes
+    pane = max(begin, current - ring)
+    last = min(stop, current)
+    slot = pane % ring
+    closed = max(last - pane, 0)
+    until_end = min(closed, ring - slot)  # from its oldest pane to the rings' end, and on from their beginning
+    opened = 1 if begin <= current < stop else 0
+    if closed > 0:
+        _sum_run(ints, floats, rings + slot, ring, pane, until_end, begin, s, wanted, stores, summary)
+    if closed > until_end:
+        rest = closed - until_end
+        _sum_run(ints, floats, rings, ring, pane + until_end, rest, begin, s, wanted, stores, summary)
+    if opened:
+        _sum_run(ints, floats, at + STORE_WORDS, 1, current, 1, begin, s, wanted, stores, summary)
+    if wanted & (1 << SUM) and not CANCELLED * summary[LARGEST] <= abs(summary[SUM]) < np.inf:
+        # So much has cancelled out that the order matters, or there is no number: added up as Prometheus does it.
+        where = stores[s].total
+        summary[SUM] = summary[CARRY] = 0.0
+        _sum_in_order(floats, rings + where * ring + slot, until_end, summary)
+        _sum_in_order(floats, rings + where * ring, closed - until_end, summary)
+        _sum_in_order(floats, at + STORE_WORDS + where, opened, summary)
+        if not math.isfinite(summary[SUM]):
+            summary[CARRY] = 0.0
+    if wanted & (1 << SQUARES) and words[N] > 0:
+        oldest = words[OLDEST]
+        j, step = (at + STORE_WORDS, 1) if oldest == current else (rings + oldest % ring, ring)
+        center = floats[j + stores[s].total * step] / (ints[j] & HELD)
+        spread, moved = _sum_squares(ints, floats, rings + slot, ring, until_end, center, s, stores)
+        more, further = _sum_squares(ints, floats, rings, ring, closed - until_end, center, s, stores)
+        last, least = _sum_squares(ints, floats, at + STORE_WORDS, 1, opened, center, s, stores)
+        moved += further + least
+        found = spread + more + last - moved * moved / words[N]
+        summary[SQUARES] = 0.0 if found < 0.0 else found
     if current < stop:
         _copy_tail(ints, base, words, LAST)
     else:
@@ -544,9 +646,8 @@ def raw_window(
     ints: Int64Array, floats: Float64Array, base: int, s: int, boundary: int, stores: Records
 ) -> Float64Array:
     """The values of the newest RAW_LIMIT samples in (boundary−W, boundary], oldest last."""
-    at = base + stores[s].offset
-    raw = at + stores[s].raw
-    count = ints[at + RAW_COUNT]
+    raw = base + stores[s].raw
+    count = ints[base + stores[s].offset + RAW_COUNT]
     values = np.empty(min(count, RAW_LIMIT), dtype=np.float64)
     n = 0
     for k in range(min(count, RAW_LIMIT)):

@@ -1,4 +1,5 @@
-"""How the state of one series lies in memory: a header, then one store of panes for each window that is asked of it.
+"""How the state of one series lies in memory: a header, then for each window that is asked of it a store of panes: first
+what changes with every sample, of all stores, then the panes that are closed, of one after the other.
 
 A window (B−W, B] is a union of whole panes of width P where P divides W and B; panes are right-closed on the absolute
 grid k·P, so that every statistic that merges is exact at B whatever the jitter. All state is 8-byte words of one flat
@@ -22,7 +23,7 @@ Records = NDArray[Any]
 """Structured arrays: one element after the other in memory, which is what kernels that take one at a time want. (Many
 arrays side by side cost numba two atomic reference counts for each at every use.)"""
 
-LAYOUT_VERSION: Final = 2
+LAYOUT_VERSION: Final = 3
 """Of everything below: rows that were saved under another one are not read."""
 
 NONE: Final = -(1 << 62)
@@ -47,12 +48,11 @@ GAPS: Final = 12
 GAP_COUNT: Final = 8
 ROW_WORDS: Final = GAPS + GAP_COUNT
 
-# -- header of a store, words -----------------------------------------------------------------------------------------
-CURRENT: Final = 0  # number of the newest pane that has a sample
-CURRENT_SLOT: Final = 1  # its place in the ring
-RAW_COUNT: Final = 2  # samples ever written into the raw ring
-# What the row's header said when the pane before the current one got its last sample.
-CLOSED: Final = 3
+# -- what changes with every sample of a store, words: a header and the open pane; all stores of a row lie side by side ---
+CURRENT: Final = 0  # number of the open pane, the newest that has a sample
+RAW_COUNT: Final = 1  # samples ever written into the raw ring
+# What the row's header said when the pane before the open one got its last sample.
+CLOSED: Final = 2
 # The same seven words in a row's header, in CLOSED and in a Summary's LAST, in this order.
 TAIL: Final = (LAST_T, LAST_V, PREVIOUS_T, PREVIOUS_V, CHANGES, RESETS, RESET_SUM)
 TAIL_T: Final = 0
@@ -64,7 +64,8 @@ TAIL_RESETS: Final = 5
 TAIL_RESET_SUM: Final = 6
 STORE_WORDS: Final = CLOSED + len(TAIL)
 
-# -- a pane: its first word, then one for each statistic that its store keeps, as they are numbered below -----------------
+# -- a pane: its first word, then one for each statistic that its store keeps, as they are numbered below. Of the panes that
+# are closed each word has a ring of its own, so that a window is summed up over words that lie side by side. --------------
 HELD_BITS: Final = 17
 HELD: Final = (1 << HELD_BITS) - 1
 """The first word's low bits: how many samples, at most so many; above them the time of the first from the pane's start."""
@@ -94,12 +95,10 @@ RAW_LIMIT: Final = 512
 
 # -- a summary of a window, words: its statistics, then ---------------------------------------------------------------
 CARRY: Final = STATISTICS  # what adding up SUM rounded away
-LAST: Final = CARRY + 1  # the row's header as it was at the window's end
+LARGEST: Final = CARRY + 1  # how large its largest term is
+LAST: Final = LARGEST + 1  # the row's header as it was at the window's end
 OLDEST: Final = LAST + len(TAIL)  # number of the oldest pane in the window that has a sample
-OF_ROW: Final = OLDEST + 1  # the row, store and boundary that all this is of
-OF_STORE: Final = OF_ROW + 1
-OF_BOUNDARY: Final = OF_STORE + 1
-SUMMARY_WORDS: Final = OF_BOUNDARY + 1
+SUMMARY_WORDS: Final = OLDEST + 1
 
 SLOPE: Final = frozenset({SLOPE_V, SLOPE_T, SLOPE_TT, SLOPE_TV})
 SIDES: Final = frozenset({BELOW, UNDER, OVER})
@@ -141,8 +140,8 @@ class StoreSpec:
 
     @property
     def ring(self) -> int:
-        """Panes kept: those of the window and the open one."""
-        return self.window // self.width + 1
+        """Closed panes kept."""
+        return self.window // self.width
 
     @property
     def stride(self) -> int:
@@ -155,8 +154,18 @@ class StoreSpec:
         return kept.index(statistic) if statistic in kept else -1
 
     @property
+    def open_words(self) -> int:
+        """Its header and its open pane."""
+        return STORE_WORDS + self.stride
+
+    @property
+    def ring_words(self) -> int:
+        """The closed panes, and the newest samples as they are where they are wanted."""
+        return self.ring * self.stride + (2 * RAW_LIMIT if RAW in self.statistics else 0)
+
+    @property
     def words(self) -> int:
-        return STORE_WORDS + self.ring * self.stride + (2 * RAW_LIMIT if RAW in self.statistics else 0)
+        return self.open_words + self.ring_words
 
     def _kept(self) -> list[int]:
         return sorted((self.statistics | {N}) - {RAW})
@@ -175,12 +184,15 @@ _PLACES: Final = {
     "below": BELOW,
 }
 STORE: Final = np.dtype(
-    [(name, np.int64) for name in ("offset", "window", "width", "ring", "stride", "raw", *_PLACES, "includes", "sure")]
+    [
+        (name, np.int64)
+        for name in ("offset", "rings", "window", "width", "ring", "stride", "raw", *_PLACES, "includes", "sure")
+    ]
     + [("limit", np.float64)]
 )
-"""A store as the kernels read it: offset in the block; window and width in ns; ring in panes; stride in words; where
-the ring of samples begins, from the store's start; where each statistic lies within a pane (-1: not kept); and after which
-time it has every sample that its rows have (NONE: it always had)."""
+"""A store as the kernels read it: where its header and its rings begin in the block; window and width in ns; ring in panes;
+words of a pane; where the ring of samples begins in the block; the place of each statistic among the words of a pane (-1: not
+kept); and after which time it has every sample that its rows have (NONE: it always had)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,22 +212,24 @@ def layouts_of(signals: Iterable[Iterable[StoreSpec]]) -> Layouts:
     stop: list[int] = []
     words: list[int] = []
     stores: list[StoreSpec] = []
-    offsets: list[int] = []
+    places: list[tuple[int, int]] = []
     for signal in signals:
+        own = list(signal)
         first.append(len(stores))
-        at = ROW_WORDS
-        for store in signal:
-            stores.append(store)
-            offsets.append(at)
-            at += store.words
+        at, ring = ROW_WORDS, ROW_WORDS + sum(store.open_words for store in own)
+        for store in own:
+            places.append((at, ring))
+            at, ring = at + store.open_words, ring + store.ring_words
+        stores += own
         stop.append(len(stores))
-        words.append(at)
+        words.append(ring)
     columns = np.zeros(len(stores), dtype=STORE)
-    for i, store in enumerate(stores):
-        columns[i]["offset"], columns[i]["window"], columns[i]["width"] = offsets[i], store.window, store.width
+    for i, (store, (at, ring)) in enumerate(zip(stores, places, strict=True)):
+        columns[i]["offset"], columns[i]["rings"] = at, ring
+        columns[i]["window"], columns[i]["width"] = store.window, store.width
         columns[i]["ring"], columns[i]["stride"] = store.ring, store.stride
         columns[i]["sure"] = NONE
-        columns[i]["raw"] = STORE_WORDS + store.ring * store.stride if RAW in store.statistics else -1
+        columns[i]["raw"] = ring + store.ring * store.stride if RAW in store.statistics else -1
         columns[i]["limit"], columns[i]["includes"] = store.limit or 0.0, store.includes
         for name, statistic in _PLACES.items():
             columns[i][name] = store.position(statistic)

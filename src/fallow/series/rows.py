@@ -69,7 +69,7 @@ class Rows:
         self.rows[row] = (base, first, stop, 0, layout, NONE)
         self._used += words
         self._count += 1
-        clear_block(self.ints, base, words, first, stop, self.layouts.stores)
+        clear_block(self.ints, self.floats, base, words, first, stop, self.layouts.stores)
         return row
 
     def _reserve(self, words: int) -> None:
@@ -88,7 +88,7 @@ class Rows:
         words, rows = self.ints[: self._used].copy(), self.rows[: self._count].copy()
         layouts = [
             [
-                [_plain(spec), int(store["offset"]), int(store["sure"])]
+                [_plain(spec), int(store["offset"]), int(store["rings"]), int(store["sure"])]
                 for spec, store in zip(self.layouts.specs[first:stop], self.layouts.stores[first:stop], strict=True)
             ]
             for first, stop in zip(self.layouts.first, self.layouts.stop, strict=True)
@@ -114,10 +114,12 @@ class Rows:
                 if found is None:
                     cold.add(s)
                     continue
-                known, offset, self.layouts.stores[s]["sure"] = found
-                at = int(self.layouts.stores[s]["offset"])
-                for word, to, count in _runs(known, spec):
-                    _copy(words, source + offset + word, self.ints, target + at + to, count)
+                known, offset, rings, self.layouts.stores[s]["sure"] = found
+                at, to = int(self.layouts.stores[s]["offset"]), int(self.layouts.stores[s]["rings"])
+                for word, place, count in _open_words(known, spec):
+                    _copy(words, source + offset + word, self.ints, target + at + place, count)
+                for word, place, count in _ring_words(known, spec):
+                    _copy(words, source + rings + word, self.ints, target + to + place, count)
         return cold
 
 
@@ -126,15 +128,16 @@ def _plain(spec: StoreSpec) -> list[object]:
     return [spec.window, spec.width, sorted(spec.statistics), spec.limit, spec.includes]
 
 
-def _stores(state: State, layout: int) -> list[tuple[StoreSpec, int, int]]:
-    """The stores of a saved layout, where they begin, and since when they are sure."""
+def _stores(state: State, layout: int) -> list[tuple[StoreSpec, int, int, int]]:
+    """The stores of a saved layout, where they and their rings begin, and since when they are sure."""
     return [
         (
             StoreSpec(window=window, width=width, statistics=frozenset(kept), limit=limit, includes=includes),
             offset,
+            rings,
             sure,
         )
-        for (window, width, kept, limit, includes), offset, sure in state.document["layouts"][layout]
+        for (window, width, kept, limit, includes), offset, rings, sure in state.document["layouts"][layout]
     ]
 
 
@@ -144,18 +147,20 @@ def _has(known: StoreSpec, wanted: StoreSpec) -> bool:
     return alike and (wanted.limit is None or (known.limit, known.includes) == (wanted.limit, wanted.includes))
 
 
-def _runs(known: StoreSpec, wanted: StoreSpec) -> Iterator[tuple[int, int, int]]:
-    """Words of a store that has more: (from, to, how many)."""
-    if known.statistics == wanted.statistics:
-        yield 0, 0, wanted.words
-        return
+def _open_words(known: StoreSpec, wanted: StoreSpec) -> Iterator[tuple[int, int, int]]:
+    """The header and the open pane of a store that may have more: (from, to, how many)."""
     yield 0, 0, STORE_WORDS
     for statistic in sorted((wanted.statistics | {N}) - {RAW}):
-        for pane in range(wanted.ring):
-            at, to = pane * known.stride + known.position(statistic), pane * wanted.stride + wanted.position(statistic)
-            yield STORE_WORDS + at, STORE_WORDS + to, 1
+        yield STORE_WORDS + known.position(statistic), STORE_WORDS + wanted.position(statistic), 1
+
+
+def _ring_words(known: StoreSpec, wanted: StoreSpec) -> Iterator[tuple[int, int, int]]:
+    """Its rings likewise."""
+    ring = wanted.ring
+    for statistic in sorted((wanted.statistics | {N}) - {RAW}):
+        yield known.position(statistic) * ring, wanted.position(statistic) * ring, ring
     if RAW in wanted.statistics:
-        yield STORE_WORDS + known.ring * known.stride, STORE_WORDS + wanted.ring * wanted.stride, 2 * RAW_LIMIT
+        yield ring * known.stride, ring * wanted.stride, 2 * RAW_LIMIT
 
 
 def _copy(words: Int64Array, source: Int64Array, to: Int64Array, target: Int64Array, count: int) -> None:
