@@ -14,6 +14,7 @@ from numba import njit
 from fallow.batch import Float64Array, Int32Array, Int64Array
 from fallow.promql._operators import add_evidence, no_evidence, parameter, take_evidence
 from fallow.promql.ops import PRESENT, UNKNOWN, WARMING
+from fallow.series._memory import counted
 from fallow.series.layout import Records
 
 SMALL_DELTA = 1e-12
@@ -51,7 +52,7 @@ def _clear(group: int, slots: Records, groups: Records, members: Int32Array) -> 
         slots[members[k]].flags = 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@counted
 def choose(i: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> None:
     """Write the MEMBER slots of slot i's group: which of their operands are among the first k.
 
@@ -171,7 +172,7 @@ def _rank_of(value: float, bound: Float64Array, count: Float64Array) -> float:
     return min(rank, count[len(count) - 1])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@counted
 def histogram(i: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> None:
     """Slot i = a quantile (fn 0) or share (1) of the buckets in its group; one unknown bucket makes it unknown."""
     no_evidence(slots, i)

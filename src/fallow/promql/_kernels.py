@@ -41,14 +41,14 @@ from fallow.promql.state import (
     Units,
 )
 from fallow.series._kernels import append_sample, expect_row, forget_gaps, merge_sample, part
-from fallow.series._memory import borrowed
+from fallow.series._memory import borrowed, uncounted
 from fallow.series.layout import FAR, LAST_T, NONE, STALE, Float64Array, Int64Array, Records
 
 SOON = 6
 """Samples ahead of the one that is taken whose state is fetched."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def take_sample(
     row: int, t: int, value: float, stale: bool, ints: Int64Array, floats: Float64Array, rows: Records, stores: Records
 ) -> None:
@@ -68,7 +68,7 @@ def take_sample(
         merge_sample(ints, floats, base, rows[row].first, rows[row].stop, t, value, stores)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _say(
     kind: np.int64, i: int, t: int, slots: Records, results: Records, facts: Int64Array, values: Float64Array
 ) -> None:
@@ -95,7 +95,7 @@ def _see(i: int, t: int, slots: Records, results: Records) -> None:
     results[r].value = slots[a].value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _is_true(
     i: int, t: int, slots: Records, nodes: Records, results: Records, facts: Int64Array, values: Float64Array
 ) -> int:
@@ -119,7 +119,7 @@ def _is_true(
     return FAR
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _is_unknown(
     i: int, t: int, slots: Records, nodes: Records, results: Records, facts: Int64Array, values: Float64Array
 ) -> int:
@@ -167,7 +167,7 @@ def _holds(r: int, t: int, hold: int, results: Records) -> bool:
     return t >= results[r].since + hold + (0 if frozen == NONE else t - frozen)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _awake(
     i: int, t: int, slots: Records, nodes: Records, results: Records, facts: Int64Array, values: Float64Array
 ) -> int:
@@ -196,7 +196,7 @@ def _awake(
     return FAR
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _roots(
     first: int,
     last: int,
@@ -215,7 +215,7 @@ def _roots(
     return following
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _simple(i: int, op: int, t: int, slots: Records, nodes: Records) -> None:
     """The operations without group, row or state."""
     node, a = slots[i].node, slots[i].a
@@ -233,7 +233,7 @@ def _simple(i: int, op: int, t: int, slots: Records, nodes: Records) -> None:
             slots[i].value = (t - nodes[node].ns) / 1e9 if op == ops.STAMP else slots[a].value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _play(
     start: int,
     stop: int,
@@ -294,7 +294,7 @@ def _play(
     return following
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _seldom(i: int, op: int, t: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> None:
     """The operations of which there are few slots."""
     if op == ops.AGGREGATE:
@@ -324,13 +324,13 @@ def _room(facts: Int64Array, values: Float64Array, more: int) -> tuple[Int64Arra
     return wide, more_values
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _grid(t: int, interval: int) -> int:
     """The first instant of the grid that is not before t."""
     return -((-t) // interval) * interval
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def last_instant(u: int, final: bool, units: Units, intervals: Int64Array) -> int:
     """The newest instant of any class that the unit may be evaluated at."""
     newest = NONE
@@ -345,7 +345,7 @@ def last_instant(u: int, final: bool, units: Units, intervals: Int64Array) -> in
     return newest
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _before(a: int, b: int, samples: Records) -> bool:
     """Whether sample a comes before b: by time and row; of several of one row at one time the one that counts is last.
 
@@ -435,7 +435,7 @@ def _released(u: int, reach: int, pool: Records, stretches: Records, queues: Que
     return taken[:count]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _take_late(
     u: int,
     taken: Records,
@@ -469,7 +469,7 @@ def _take_late(
     return others, late
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _take_until(
     t: int,
     at: int,

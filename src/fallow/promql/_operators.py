@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from fallow.batch import Int32Array
 from fallow.promql import ops
@@ -34,10 +33,11 @@ from fallow.promql.ops import (
     WARMING,
 )
 from fallow.series._kernels import part
+from fallow.series._memory import counted, uncounted
 from fallow.series.layout import FAR, NONE, Records
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def arithmetic(fn: int, x: float, y: float) -> float:
     if fn == 0:
         return x + y
@@ -73,7 +73,7 @@ def comparison(fn: int, x: float, y: float) -> bool:
     return x >= y
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def mapped(fn: int, x: float, p0: float, p1: float) -> float:
     """One of ops.MAPS of x."""
     if fn == 0:
@@ -103,7 +103,7 @@ def mapped(fn: int, x: float, p0: float, p1: float) -> float:
     return _angle(fn, x) if fn <= 28 else calendar(fn, x)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _angle(fn: int, x: float) -> float:
     """Trigonometric and hyperbolic functions, degrees and radians."""
     if fn == 15:
@@ -133,7 +133,7 @@ def _angle(fn: int, x: float) -> float:
     return x * 180 / math.pi if fn == 27 else x * math.pi / 180
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def map_slot(i: int, slots: Records, nodes: Records) -> None:
     """Slot i, whose flags are set, = a function of its operand; a clamp between bounds the wrong way round is nothing."""
     node = slots[i].node
@@ -156,14 +156,14 @@ def take_evidence(slots: Records, i: int, other: int) -> None:
     slots[i].count = slots[other].count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def no_evidence(slots: Records, i: int) -> None:
     slots[i].first = FAR
     slots[i].last = NONE
     slots[i].count = 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def add_evidence(slots: Records, i: int, other: int) -> None:
     """Let slot i rest on the evidence of ``other`` too."""
     slots[i].first = min(slots[i].first, slots[other].first)
@@ -187,7 +187,7 @@ def _decided(fn: int, flags: int, x: float, c: float, swapped: bool) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def with_numbers(first: int, last: int, slots: Records, nodes: Records) -> None:
     """Slots first:last = their operand, an operator, and the node's number."""
     node = slots[first].node
@@ -216,7 +216,7 @@ def with_numbers(first: int, last: int, slots: Records, nodes: Records) -> None:
         slots[i].flags = flags
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _the_one(group: int, slots: Records, groups: Records, members: Int32Array) -> tuple[int, int]:
     """(the last slot of the group that is not absent, how many are not)."""
     found = -1
@@ -229,7 +229,7 @@ def _the_one(group: int, slots: Records, groups: Records, members: Int32Array) -
     return found, count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def with_vectors(first: int, last: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> None:
     """Slots first:last = their operand, an operator, and the one element that matches; several that match leave it unknown."""
     for i in range(first, last):
@@ -263,7 +263,7 @@ def with_vectors(first: int, last: int, slots: Records, nodes: Records, groups: 
         slots[i].flags = flags
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _any(group: int, slots: Records, groups: Records, members: Int32Array) -> tuple[int, int]:
     """(a slot that makes the group present, the group's flags): PRESENT alone where one is known to be there."""
     found = -1
@@ -279,7 +279,7 @@ def _any(group: int, slots: Records, groups: Records, members: Int32Array) -> tu
     return found, flags
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def both(first: int, last: int, slots: Records, groups: Records, members: Int32Array) -> None:
     """Slots first:last = a and b: the element on the left, with its evidence, where there is one on the right."""
     for i in range(first, last):
@@ -295,7 +295,7 @@ def both(first: int, last: int, slots: Records, groups: Records, members: Int32A
         slots[i].flags = (slots[a].flags & flags & PRESENT) | ((slots[a].flags | flags) & (UNKNOWN | WARMING))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def without(first: int, last: int, slots: Records, groups: Records, members: Int32Array) -> None:
     """Slots first:last = a unless b."""
     for i in range(first, last):
@@ -312,7 +312,7 @@ def without(first: int, last: int, slots: Records, groups: Records, members: Int
         slots[i].flags = present | ((slots[a].flags | flags) & (UNKNOWN | WARMING))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def either(first: int, last: int, slots: Records, groups: Records, members: Int32Array) -> None:
     """Slots first:last = a or, where there is no such element on the left, c."""
     for i in range(first, last):
@@ -336,7 +336,7 @@ def either(first: int, last: int, slots: Records, groups: Records, members: Int3
             slots[i].value = slots[chosen].value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def aggregate(i: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> None:
     """Slot i = an aggregation over its group; one unknown member makes it unknown."""
     fn = nodes[slots[i].node].fn
@@ -391,7 +391,7 @@ def aggregate(i: int, slots: Records, nodes: Records, groups: Records, members: 
         slots[i].value = _quantile(i, n, slots, nodes, groups, members)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@counted
 def _mean(i: int, n: int, slots: Records, groups: Records, members: Int32Array) -> float:
     """The mean of a group whose sum is more than a float64 holds."""
     mean = 0.0
@@ -403,13 +403,13 @@ def _mean(i: int, n: int, slots: Records, groups: Records, members: Int32Array) 
     return mean
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def parameter(i: int, slots: Records, nodes: Records) -> float:
     """The number that an aggregation has: of slot a where it changes."""
     return nodes[slots[i].node].p0 if slots[i].a < 0 else slots[slots[i].a].value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@counted
 def _quantile(i: int, n: int, slots: Records, nodes: Records, groups: Records, members: Int32Array) -> float:
     values = np.empty(n, dtype=np.float64)
     n = 0
@@ -422,7 +422,7 @@ def _quantile(i: int, n: int, slots: Records, nodes: Records, groups: Records, m
     return quantile_of(values, parameter(i, slots, nodes))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def nothing(i: int, slots: Records, groups: Records, members: Int32Array) -> None:
     """Slot i = 1 where its group has no present element."""
     _, flags = _any(slots[i].b, slots, groups, members)
@@ -434,7 +434,7 @@ def nothing(i: int, slots: Records, groups: Records, members: Int32Array) -> Non
         slots[i].flags = PRESENT | (flags & (UNKNOWN | WARMING))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def number_of(i: int, slots: Records, groups: Records, members: Int32Array) -> None:
     """Slot i = the value of the one element of its group, else NaN; a number is always present."""
     b, count = _the_one(slots[i].b, slots, groups, members)

@@ -6,15 +6,14 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from fallow.batch import Int32Array
 from fallow.promql import ops
 from fallow.promql.ops import PRESENT, UNKNOWN, WARMING
+from fallow.series._memory import uncounted
 from fallow.series.layout import Records
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _known_in(group: int, slots: Records, groups: Records, members: Int32Array) -> bool:
     """Whether an element of the group is known to be there."""
     for k in range(groups[group].start, groups[group].stop):
@@ -23,7 +22,7 @@ def _known_in(group: int, slots: Records, groups: Records, members: Int32Array) 
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def allow_for_unseen(i: int, op: int, slots: Records, groups: Records, members: Int32Array) -> None:
     """Make slot i, as just evaluated, unknown where an element that was not seen could change it."""
     a = slots[i].a

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from fallow.promql import ops
 from fallow.promql._samples import deviation, extrapolated, over, quantile_of, samples_between, wants_two
 from fallow.promql.ops import EVENTS, PRESENT, TRUNCATED, UNKNOWN, WARMING
 from fallow.series._kernels import append_sample, part, raw_window, sum_up
+from fallow.series._memory import counted, uncounted
 from fallow.series.layout import (
     BELOW,
     CADENCE,
@@ -78,7 +78,7 @@ def _after_gap(last: int, t: int, lookback: int, sure: int, ints: Int64Array, ba
     return (UNKNOWN | WARMING, last + lookback) if last > t - lookback else (0, FAR)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def instants(
     first: int,
     last: int,
@@ -119,7 +119,7 @@ def instants(
     return following
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _mean_of_panes(
     ints: Int64Array, floats: Float64Array, base: int, s: int, stop: int, n: int, stores: Records
 ) -> float:
@@ -205,7 +205,7 @@ def _ordered(fn: int, summary: Float64Array, n: int, end: int, window: int) -> f
     return extrapolated(fn, n, raw, times[FIRST], summary[FIRST_V], times[LAST + TAIL_T], end, window)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@counted
 def _raw(
     i: int,
     fn: int,
@@ -318,7 +318,7 @@ def _window(
     return following
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def windows(
     first: int,
     last: int,
@@ -344,7 +344,7 @@ def windows(
     return following
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def feed(
     i: int,
     t: int,
@@ -386,7 +386,7 @@ def feed(
     return t + 1 if flags else FAR
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@counted
 def subrange(
     i: int,
     t: int,

@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numba import njit
 
-from fallow.series._memory import prefetch
+from fallow.series._memory import prefetch, uncounted
 from fallow.series.layout import (
     BELOW,
     CADENCE,
@@ -74,6 +74,7 @@ from fallow.series.layout import (
 )
 
 SECONDS = 1e-9
+# Loops over panes count in unsigned numbers: a signed index may be negative, which keeps numba from taking several at once.
 LINE_WORDS = 8
 CANCELLED = 1e-6
 """A sum that is less than this share of its largest term is what is left where terms cancel each other out."""
@@ -143,7 +144,7 @@ def _copy_tail(ints: Int64Array, base: int, into: Int64Array, to: int) -> None:
     into[to + TAIL_RESET_SUM] = ints[base + RESET_SUM]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _open_pane(ints: Int64Array, floats: Float64Array, base: int, s: int, t: int, stores: Records) -> None:
     """Close the store's open pane and open that of time t; the panes between, and those that they overwrite, are empty."""
     at, rings = base + stores[s].offset, base + stores[s].rings
@@ -217,7 +218,7 @@ def _to_side(ints: Int64Array, floats: Float64Array, j: int, step: int, s: int, 
             floats[k] = v
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _count_in(
     ints: Int64Array,
     floats: Float64Array,
@@ -265,7 +266,7 @@ def _count_in(
         _to_side(ints, floats, j, step, s, v, stores)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def append_sample(
     ints: Int64Array, floats: Float64Array, base: int, first: int, stop: int, t: int, v: float, stores: Records
 ) -> None:
@@ -305,7 +306,7 @@ def append_sample(
     ints[base + LAST_T], floats[base + LAST_V], ints[base + STALE] = t, v, 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def expect_row(ints: Int64Array, base: int, first: int, stop: int, stores: Records) -> None:
     """A sample of this row comes soon."""
     end = base + ROW_WORDS
@@ -315,7 +316,7 @@ def expect_row(ints: Int64Array, base: int, first: int, stop: int, stores: Recor
         prefetch(ints, k)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _place(ints: Int64Array, base: int, s: int, pane: int, stores: Records) -> tuple[int, int]:
     """(the first word of a pane that is held, how far apart its words lie)."""
     at = base + stores[s].offset
@@ -324,7 +325,7 @@ def _place(ints: Int64Array, base: int, s: int, pane: int, stores: Records) -> t
     return base + stores[s].rings + pane % stores[s].ring, stores[s].ring
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def merge_sample(
     ints: Int64Array, floats: Float64Array, base: int, first: int, stop: int, t: int, v: float, stores: Records
 ) -> None:
@@ -365,102 +366,105 @@ def _two_sum(total: float, carry: float, x: float) -> tuple[float, float]:
     return t, carry + ((total - (t - back)) + (x - back))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _sum_total(floats: Float64Array, first: int, panes: int, summary: Float64Array) -> None:
     """SUM of ``panes`` words from ``first`` on, taken into the window's: four sums at a time, as none waits for another."""
     a = b = c = 0.0
     ca = cb = cc = 0.0
     d, cd, big = summary[SUM], summary[CARRY], summary[LARGEST]
-    k = first
-    end = first + panes
-    while k + 4 <= end:  # an empty pane's is 0
+    k = np.uint64(first)
+    end = k + np.uint64(panes)
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    while k + four <= end:  # an empty pane's is 0
         a, ca = _two_sum(a, ca, floats[k])
-        b, cb = _two_sum(b, cb, floats[k + 1])
-        c, cc = _two_sum(c, cc, floats[k + 2])
-        d, cd = _two_sum(d, cd, floats[k + 3])
-        high = max(max(abs(floats[k]), abs(floats[k + 1])), max(abs(floats[k + 2]), abs(floats[k + 3])))
+        b, cb = _two_sum(b, cb, floats[k + one])
+        c, cc = _two_sum(c, cc, floats[k + two])
+        d, cd = _two_sum(d, cd, floats[k + three])
+        high = max(max(abs(floats[k]), abs(floats[k + one])), max(abs(floats[k + two]), abs(floats[k + three])))
         big = high if high > big else big
-        k += 4
+        k += four
     while k < end:
         d, cd = _two_sum(d, cd, floats[k])
         big = abs(floats[k]) if abs(floats[k]) > big else big
-        k += 1
+        k += one
     a, ca = _two_sum(a, ca + cb, b)
     c, cc = _two_sum(c, cc + cd, d)
     a, ca = _two_sum(a, ca + cc, c)
     summary[SUM], summary[CARRY], summary[LARGEST] = a, ca, big
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _least(floats: Float64Array, first: int, panes: int, low: float) -> float:
     """The least of ``panes`` words from ``first`` on and ``low``; NaN, as an empty pane's is, gives way to any number."""
     a = b = c = d = np.inf
-    k = first
-    end = first + panes
-    while k + 4 <= end:
+    k = np.uint64(first)
+    end = k + np.uint64(panes)
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    while k + four <= end:
         a = floats[k] if floats[k] < a else a
-        b = floats[k + 1] if floats[k + 1] < b else b
-        c = floats[k + 2] if floats[k + 2] < c else c
-        d = floats[k + 3] if floats[k + 3] < d else d
-        k += 4
+        b = floats[k + one] if floats[k + one] < b else b
+        c = floats[k + two] if floats[k + two] < c else c
+        d = floats[k + three] if floats[k + three] < d else d
+        k += four
     while k < end:
         d = floats[k] if floats[k] < d else d
-        k += 1
+        k += one
     a = b if b < a else a
     c = d if d < c else c
     a = c if c < a else a
     if a == np.inf:
-        for k in range(first, end):
-            if not math.isnan(floats[k]):
+        for i in range(first, first + panes):
+            if not math.isnan(floats[i]):
                 return low if low < a else a
         return low
     return low if low < a else a
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _most(floats: Float64Array, first: int, panes: int, high: float) -> float:
     """The greatest likewise."""
     a = b = c = d = -np.inf
-    k = first
-    end = first + panes
-    while k + 4 <= end:
+    k = np.uint64(first)
+    end = k + np.uint64(panes)
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    while k + four <= end:
         a = floats[k] if floats[k] > a else a
-        b = floats[k + 1] if floats[k + 1] > b else b
-        c = floats[k + 2] if floats[k + 2] > c else c
-        d = floats[k + 3] if floats[k + 3] > d else d
-        k += 4
+        b = floats[k + one] if floats[k + one] > b else b
+        c = floats[k + two] if floats[k + two] > c else c
+        d = floats[k + three] if floats[k + three] > d else d
+        k += four
     while k < end:
         d = floats[k] if floats[k] > d else d
-        k += 1
+        k += one
     a = b if b > a else a
     c = d if d > c else c
     a = c if c > a else a
     if a == -np.inf:
-        for k in range(first, end):
-            if not math.isnan(floats[k]):
+        for i in range(first, first + panes):
+            if not math.isnan(floats[i]):
                 return high if high > a else a
         return high
     return high if high > a else a
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _sum_in_order(floats: Float64Array, first: int, panes: int, summary: Float64Array) -> None:
     """The same, one after the other."""
     total, carry = summary[SUM], summary[CARRY]
-    for k in range(first, first + panes):
+    for k in range(first, first + panes):  # seldom
         total, carry = _two_sum(total, carry, floats[k])
     summary[SUM], summary[CARRY] = total, carry
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _sum_squares(
     ints: Int64Array, floats: Float64Array, j: int, step: int, panes: int, center: float, s: int, stores: Records
 ) -> tuple[float, float]:
     """Sums of squared distances from a center and of distances, of ``panes`` panes of which the first begins at word j."""
     spread = moved = 0.0
-    where, squares = j + stores[s].total * step, j + stores[s].squares * step
-    for k in range(panes):
-        n = ints[j + k] & HELD
+    held, where, squares = np.uint64(j), np.uint64(j + stores[s].total * step), np.uint64(j + stores[s].squares * step)
+    for k in range(np.uint64(panes)):
+        n = ints[held + k] & HELD
         if n != 0:
             d = floats[where + k] / n - center
             spread += floats[squares + k] + d * d * n
@@ -468,7 +472,7 @@ def _sum_squares(
     return spread, moved
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _sum_slope(
     ints: Int64Array,
     floats: Float64Array,
@@ -481,18 +485,22 @@ def _sum_slope(
     summary: Float64Array,
 ) -> None:
     """Σv, Σt, Σtt, Σtv likewise, with t from the window's start, which is ``lag`` panes before the first."""
-    where = j + stores[s].slope * step
-    for k in range(panes):
-        n = ints[j + k] & HELD
-        shift = (lag + k) * stores[s].width * SECONDS
-        v, t = floats[where + k], floats[where + k + step]
-        summary[SLOPE_V] += v
-        summary[SLOPE_T] += t + n * shift
-        summary[SLOPE_TT] += floats[where + k + 2 * step] + 2 * shift * t + n * shift * shift
-        summary[SLOPE_TV] += floats[where + k + 3 * step] + shift * v
+    held, v_at = np.uint64(j), np.uint64(j + stores[s].slope * step)
+    t_at, tt_at, tv_at = v_at + np.uint64(step), v_at + np.uint64(2 * step), v_at + np.uint64(3 * step)
+    sv, st, stt, stv = summary[SLOPE_V], summary[SLOPE_T], summary[SLOPE_TT], summary[SLOPE_TV]
+    wide, shift = stores[s].width * SECONDS, lag * (stores[s].width * SECONDS)
+    for k in range(np.uint64(panes)):
+        n = ints[held + k] & HELD
+        v, t = floats[v_at + k], floats[t_at + k]
+        sv += v
+        st += t + n * shift
+        stt += floats[tt_at + k] + 2 * shift * t + n * shift * shift
+        stv += floats[tv_at + k] + shift * v
+        shift += wide
+    summary[SLOPE_V], summary[SLOPE_T], summary[SLOPE_TT], summary[SLOPE_TV] = sv, st, stt, stv
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _sum_sides(
     ints: Int64Array,
     floats: Float64Array,
@@ -506,15 +514,17 @@ def _sum_sides(
     """Both sides of the store's limit likewise."""
     where = j + stores[s].below * step
     sides = summary.view(np.int64)
-    for k in range(panes):
-        sides[BELOW] += ints[where + k]
+    below, first = sides[BELOW], np.uint64(where)
+    for k in range(np.uint64(panes)):
+        below += ints[first + k]
+    sides[BELOW] = below
     where += (UNDER - BELOW) * step
     summary[UNDER] = _most(floats, where, panes, summary[UNDER])
     where += (OVER - UNDER) * step
     summary[OVER] = _least(floats, where, panes, summary[OVER])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _begin_summary(
     ints: Int64Array,
     floats: Float64Array,
@@ -539,7 +549,7 @@ def _begin_summary(
         summary[FIRST_RESET_SUM] = floats[j + stores[s].first_reset_sum * step]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def _sum_run(
     ints: Int64Array,
     floats: Float64Array,
@@ -556,8 +566,9 @@ def _sum_run(
     """Take ``panes`` panes from ``pane`` on, of which the first begins at word j, into the window."""
     words = summary.view(np.int64)
     n = 0
-    for k in range(panes):
-        n += ints[j + k] & HELD
+    held = np.uint64(j)
+    for k in range(np.uint64(panes)):
+        n += ints[held + k] & HELD
     if n == 0:
         return
     if words[N] == 0:
@@ -578,7 +589,7 @@ def _sum_run(
     words[N] += n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@uncounted
 def sum_up(
     ints: Int64Array,
     floats: Float64Array,

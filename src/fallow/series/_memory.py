@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from llvmlite import ir  # type: ignore[import-untyped]  # it has none
+from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -45,3 +47,19 @@ def _prefetch(context: Any, array: Any, index: Any) -> Any:
 # numba calls them with fewer arguments than Python would.
 borrowed: Any = intrinsic(_borrowed)
 prefetch: Any = intrinsic(_prefetch)
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+_BARE: dict[str, Any] = {"_nrt": False}
+_WITH_ARRAYS: dict[str, Any] = {"_nrt": True}
+
+
+def uncounted(kernel: Kernel) -> Kernel:
+    """Compile a kernel that makes no arrays and that Python does not call: it does not count references to those that it is
+    given, nor does what it calls.
+    """
+    return cast("Kernel", njit(cache=True, nogil=True, error_model="numpy", **_BARE)(kernel))
+
+
+def counted(kernel: Kernel) -> Kernel:
+    """Compile one that makes arrays and is called by such a one."""
+    return cast("Kernel", njit(cache=True, nogil=True, error_model="numpy", **_WITH_ARRAYS)(kernel))
