@@ -7,12 +7,16 @@
 #   make proto   regenerate from proto/
 #   make schema  regenerate rules/cre.schema.json, for editors
 #   make docs    list the components
+#   make probes  compile the eBPF programs (clang, libbpf-dev); the others build them by themselves
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e check bench proto schema docs clean
+.PHONY: help run test e2e check bench proto schema docs probes clean
 
 PYTHON  ?= python3
 VENV    ?= .venv
 BIN     := $(VENV)/bin
+PROBES  := receivers/fallow_receivers/ebpf/probes
+OBJECTS := $(PROBES)/calls.x86_64.bpf.o $(PROBES)/calls.aarch64.bpf.o $(patsubst %.c,%.o,$(filter-out %/calls.bpf.c,$(wildcard $(PROBES)/*.bpf.c)))
+CLANG   := $(shell command -v clang)
 KERNELS := $(wildcard src/fallow/*/_*.py processors/fallow_processors/*/_*.py)
 
 help:
@@ -34,18 +38,29 @@ $(VENV)/.kernels: $(VENV)/.installed $(KERNELS)
 	@find src processors -name '*.nb[ic]' -delete
 	@touch $@
 
+# Without clang the receiver has BCC and /proc; with it, an object that does not compile is an error.
+probes: $(if $(CLANG),$(OBJECTS))
+
+BPF_CC = $(CLANG) -g -O2 -Wall -Werror -target bpf -I$(PROBES) $(addprefix -I,$(wildcard /usr/include/*-linux-gnu))
+$(PROBES)/calls.x86_64.bpf.o: BPF_CC += -D__TARGET_ARCH_x86
+$(PROBES)/calls.aarch64.bpf.o: BPF_CC += -D__TARGET_ARCH_arm64
+$(PROBES)/calls.%.bpf.o: $(PROBES)/calls.bpf.c $(wildcard $(PROBES)/*.h)
+	$(BPF_CC) -c $< -o $@.tmp && llvm-strip -g $@.tmp && mv $@.tmp $@
+$(PROBES)/%.bpf.o: $(PROBES)/%.bpf.c $(wildcard $(PROBES)/*.h)
+	$(BPF_CC) -c $< -o $@.tmp && llvm-strip -g $@.tmp && mv $@.tmp $@
+
 run: $(VENV)/.kernels
 	$(BIN)/fallow demo
 
-test: $(VENV)/.installed
+test: $(VENV)/.installed probes
 	$(BIN)/python -m pytest
 
 # Building the Collector takes minutes where it is not cached: not within the time of a test.
-e2e: $(VENV)/.installed-e2e
+e2e: $(VENV)/.installed-e2e probes
 	$(BIN)/python tests/e2e/collector.py
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
-bench: $(VENV)/.installed-e2e
+bench: $(VENV)/.installed-e2e probes
 	$(BIN)/python -m pytest -m bench -s tests/benchmarks
 
 check: $(VENV)/.installed
@@ -68,4 +83,5 @@ docs: $(VENV)/.installed
 	$(BIN)/fallow components
 
 clean:
+	rm -f $(PROBES)/*.bpf.o
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

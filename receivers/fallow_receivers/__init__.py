@@ -1,6 +1,7 @@
 """What comes in: component type → module, imported on demand."""
 
 COMPONENTS = {
+    "ebpf": "fallow_receivers.ebpf",
     "otlp": "fallow_receivers.otlp",
     "simulated": "fallow_receivers.simulated",
 }

@@ -1,0 +1,89 @@
+"""The receiver: a thread that reads the probes, a task that hands on what it read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from fallow.batch import Batch, OtlpRequest
+from fallow.component import Consume, Context
+from fallow.errors import PermanentError, TransientError
+from fallow_receivers.ebpf._node import Node
+from fallow_receivers.ebpf.config import EbpfReceiverConfig
+
+logger = logging.getLogger(__name__)
+
+MOST_EVENTS: Final = 64  # requests with events that wait for the pipeline
+
+
+class EbpfReceiver:
+    """Sends what the kernel sums up about the processes of this node."""
+
+    def __init__(self, config: EbpfReceiverConfig, context: Context) -> None:
+        self._config = config
+        self._labels = {"receiver": context.id}
+        self._task: asyncio.Task[None] | None = None
+        self._events: deque[OtlpRequest] = deque(maxlen=MOST_EVENTS)
+        self._accepted = context.meter.create_counter(
+            "fallow_receiver_accepted_requests", unit="{request}", description="Requests that the pipeline took."
+        )
+        self._refused = context.meter.create_counter(
+            "fallow_receiver_refused_requests", unit="{request}", description="Requests that the pipeline refused."
+        )
+
+    async def start(self, consume: Consume) -> None:
+        """Begin; programs are loaded behind it, which takes from a tenth of a second to some."""
+        self._task = asyncio.create_task(self._run(consume), name="ebpf receiver")
+        self._task.add_done_callback(_say_why)
+
+    async def shutdown(self) -> None:
+        """Detach all probes."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _run(self, consume: Consume) -> None:
+        loop = asyncio.get_running_loop()
+        node = Node(self._config)
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ebpf")
+        try:
+            await loop.run_in_executor(thread, node.start)
+            due = time.monotonic()
+            while True:
+                metrics, *events = await loop.run_in_executor(thread, node.read)
+                self._events.extend(events)
+                while self._events and await self._give(consume, self._events[0]):
+                    self._events.popleft()
+                # Sums go on growing: a reading that is not taken is made good by the next.
+                await self._give(consume, metrics)
+                due = max(due + self._config.interval / 1e9, time.monotonic())
+                await asyncio.sleep(due - time.monotonic())
+        finally:
+            # On the thread of the readings, so never in the middle of one.
+            thread.submit(node.close)
+            thread.shutdown(wait=True)
+
+    async def _give(self, consume: Consume, request: OtlpRequest) -> bool:
+        """Whether the pipeline is done with it."""
+        labels = self._labels | {"signal": request.kind}
+        try:
+            await consume(Batch(request=request, arrival=time.time_ns()))
+        except PermanentError as error:
+            self._refused.add(1, labels)
+            logger.warning("The pipeline refused a request.", extra={"signal": request.kind, "error": str(error)})
+        except TransientError:
+            self._refused.add(1, labels)
+            return False
+        else:
+            self._accepted.add(1, labels)
+        return True
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("The probes' readings broke off.", exc_info=error)
