@@ -7,16 +7,17 @@
 #   make proto   regenerate from proto/
 #   make schema  regenerate rules/cre.schema.json, for editors
 #   make docs    list the components
-#   make probes  compile the eBPF programs (clang, libbpf-dev); the others build them by themselves
+#   make probes  compile the eBPF programs (clang, llvm, libbpf-dev); the others do so by themselves
+#   make wheel   a wheel in dist/, with the eBPF programs
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e check bench proto schema docs probes clean
+.PHONY: help run test e2e check bench proto schema docs probes wheel clean
 
 PYTHON  ?= python3
 VENV    ?= .venv
 BIN     := $(VENV)/bin
 PROBES  := receivers/fallow_receivers/ebpf/probes
 OBJECTS := $(PROBES)/calls.x86_64.bpf.o $(PROBES)/calls.aarch64.bpf.o $(patsubst %.c,%.o,$(filter-out %/calls.bpf.c,$(wildcard $(PROBES)/*.bpf.c)))
-CLANG   := $(shell command -v clang)
+BPF_TOOLS := $(and $(shell command -v clang),$(shell command -v llvm-strip),$(wildcard /usr/include/bpf/bpf_helpers.h))
 KERNELS := $(wildcard src/fallow/*/_*.py processors/fallow_processors/*/_*.py)
 
 help:
@@ -39,9 +40,10 @@ $(VENV)/.kernels: $(VENV)/.installed $(KERNELS)
 	@touch $@
 
 # Without clang the receiver has BCC and /proc; with it, an object that does not compile is an error.
-probes: $(if $(CLANG),$(OBJECTS))
+probes: $(if $(BPF_TOOLS),$(OBJECTS))
+	@$(if $(BPF_TOOLS),:,echo "The eBPF programs are not compiled: apt-get install clang llvm libbpf-dev.")
 
-BPF_CC = $(CLANG) -g -O2 -Wall -Werror -target bpf -I$(PROBES) $(addprefix -I,$(wildcard /usr/include/*-linux-gnu))
+BPF_CC = clang -g -O2 -Wall -Werror -target bpf -I$(PROBES) $(addprefix -I,$(wildcard /usr/include/*-linux-gnu))
 $(PROBES)/calls.x86_64.bpf.o: BPF_CC += -D__TARGET_ARCH_x86
 $(PROBES)/calls.aarch64.bpf.o: BPF_CC += -D__TARGET_ARCH_arm64
 $(PROBES)/calls.%.bpf.o: $(PROBES)/calls.bpf.c $(wildcard $(PROBES)/*.h)
@@ -59,6 +61,9 @@ test: $(VENV)/.installed probes
 e2e: $(VENV)/.installed-e2e probes
 	$(BIN)/python tests/e2e/collector.py
 	$(BIN)/python -m pytest -m e2e tests/e2e
+
+wheel: $(VENV)/.installed probes
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 bench: $(VENV)/.installed-e2e probes
 	$(BIN)/python -m pytest -m bench -s tests/benchmarks

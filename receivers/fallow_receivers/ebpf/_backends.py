@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -94,8 +95,9 @@ class LibbpfBackend:
                 file.read_bytes(), programs=list(programs.kinds), uprobe_multi=release() >= UPROBE_MULTI_SINCE
             )
         except libbpf.LibbpfError as error:
-            permission = libbpf.is_permission(error) and "R1 " not in error.said
-            return Refusal(reason="no_cap" if permission else "no_hook", message=f"{error}; {error.said[-300:]}")
+            # The verifier's own refusals are EACCES and EINVAL.
+            reason: Reason = "no_cap" if error.errno == errno.EPERM else "no_hook"
+            return Refusal(reason=reason, message=f"{error}; {error.said[-300:]}")
 
 
 class BccBackend:

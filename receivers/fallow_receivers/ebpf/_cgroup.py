@@ -46,7 +46,7 @@ def labels(paths: Iterable[str]) -> Attributes:
 def paths_of(proc: Path, tgid: int) -> list[str] | None:
     """Paths of a process's cgroups, v2 first, then v1 memory, then the others; None where it has gone."""
     try:
-        text = (proc / str(tgid) / "cgroup").read_text()
+        text = (proc / str(tgid) / "cgroup").read_text(errors="replace")
     except OSError:
         return None
     lines = [line.split(":", 2) for line in text.splitlines()]
@@ -80,7 +80,7 @@ class CgroupTree:
 
     def _roots(self) -> Iterator[tuple[Path, int]]:
         try:
-            lines = self._mountinfo.read_text().splitlines()
+            lines = self._mountinfo.read_text(errors="surrogateescape").splitlines()
         except OSError:
             return
         for line in lines:

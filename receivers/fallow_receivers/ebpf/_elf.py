@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import mmap
+import os
 import platform
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,8 @@ _MAGIC: Final = b"\x7fELF\x02\x01"  # 64 bits, little endian
 _ENDBR: Final = b"\xf3\x0f\x1e\xfa"
 _COMPARE: Final = b"\x81\x3d"  # cmpl $imm32, disp32(%rip): 10 bytes
 _JUMPS: Final = (0x74, 0x75)
+_LONGEST_NAME: Final = 256
+_PROBE_SIZE: Final = 4  # a breakpoint has one byte on x86-64, four on arm64
 
 
 class ElfError(ValueError):
@@ -32,11 +36,19 @@ def functions(path: Path, wanted: Collection[str]) -> dict[str, int]:
         OSError: the file cannot be read.
         ElfError: it is not what it should be.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
+    try:
+        with _opened(path) as fd, mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as data:
             return _functions(data, set(wanted))
-        except (struct.error, IndexError) as error:
-            raise ElfError(f"{path} is damaged: {error}") from error
+    except (struct.error, IndexError, OverflowError, ValueError) as error:
+        raise ElfError(f"{path} is damaged: {error}") from error
+
+
+def is_probed(path: Path, offset: int) -> bool:
+    """Whether the kernel has a probe at a place of a file: it puts it into every private mapping, not into the file."""
+    page = offset - offset % mmap.PAGESIZE
+    end = offset - page + _PROBE_SIZE
+    with _opened(path) as fd, mmap.mmap(fd, end, mmap.MAP_PRIVATE, mmap.PROT_READ, offset=page) as mapped:
+        return mapped[offset - page : end] != os.pread(fd, _PROBE_SIZE, offset)
 
 
 def skip(code: bytes, machine: str = "") -> int:
@@ -54,24 +66,34 @@ def skip(code: bytes, machine: str = "") -> int:
     return at
 
 
+@contextmanager
+def _opened(path: Path) -> Generator[int]:
+    """Its descriptor; what a process put there in the library's place must not make us wait."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _functions(data: mmap.mmap, wanted: set[str]) -> dict[str, int]:
     if data[:6] != _MAGIC:
         raise ElfError("no 64-bit little-endian ELF file")
     _, _, _, _, phoff, shoff, _, _, phsize, phnum, shsize, shnum, _ = _HEADER.unpack_from(data)
     sections = [_SECTION.unpack_from(data, shoff + i * shsize) for i in range(shnum)]
     segments = [s for i in range(phnum) if (s := _SEGMENT.unpack_from(data, phoff + i * phsize))[0] == _LOAD]
+    symbols = next((s for s in sections if s[1] == _DYNSYM), None)
+    if symbols is None:
+        return {}
+    names = sections[symbols[6]][4]
     found: dict[str, int] = {}
-    for section in sections:
-        if section[1] != _DYNSYM:
+    for at in range(symbols[4], symbols[4] + symbols[5], _SYMBOL.size):
+        name, info, _, _, address, _ = _SYMBOL.unpack_from(data, at)
+        if info & 15 not in (_FUNCTION, _INDIRECT) or not address:
             continue
-        names = sections[section[6]][4]
-        for at in range(section[4], section[4] + section[5], _SYMBOL.size):
-            name, info, _, _, address, _ = _SYMBOL.unpack_from(data, at)
-            if info & 15 not in (_FUNCTION, _INDIRECT) or not address:
-                continue
-            text = data[names + name : data.find(b"\0", names + name)].decode(errors="replace")
-            if text in wanted:
-                offset = next((address - s[3] + s[2] for s in segments if s[3] <= address < s[3] + s[5]), None)
-                if offset is not None:
-                    found[text] = offset + skip(data[offset : offset + 16])
+        text = data[names + name : names + name + _LONGEST_NAME].partition(b"\0")[0].decode(errors="replace")
+        if text in wanted:
+            offset = next((address - s[3] + s[2] for s in segments if s[3] <= address < s[3] + s[5]), None)
+            if offset is not None:
+                found[text] = offset + skip(data[offset : offset + 16])
     return found

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 _MAPPED: Final = re.compile(
     rb"^\S+ \S+ \S+ (\S+) \d+ +(/[^\n]*/(lib(?:cuda|nccl)\.so[.0-9]*)(?: \(deleted\))?)$", re.MULTILINE
@@ -17,9 +18,18 @@ NAMES: Final = {"libcuda.so": "cuda", "libnccl.so": "nccl"}
 CAP_SYS_PTRACE: Final = 19
 HOST_ROOTS: Final = ("", "/proc/1/root")  # as a container sees the node it runs on
 
-FileId = tuple[int, int, int]
-"""Inode, size and time of change: the device is left out, since each container's overlay has one of its own over the
-one file of the image, and the kernel would probe that one twice."""
+
+class FileId(NamedTuple):
+    """A file as its path shows it: each container's overlay shows the image's file as one of its own device."""
+
+    device: int
+    inode: int
+    size: int
+    changed: int
+
+    def may_be(self, other: FileId) -> bool:
+        """Whether both may be one file, or copies of it: on another device, and otherwise alike."""
+        return self[1:] == other[1:]
 
 
 @dataclass(slots=True)
@@ -33,14 +43,16 @@ class Library:
 
 
 def file_id(path: str) -> FileId | None:
-    """What a file is, by whatever path; None where there is none; raises PermissionError."""
+    """What a file is; None where there is none; raises PermissionError."""
     try:
         found = os.stat(path)
     except PermissionError:
         raise
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return FileId(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def has_capability(number: int) -> bool:

@@ -65,7 +65,7 @@ class Node:
     def read(self) -> list[OtlpRequest]:
         """Metrics, and events where there were any."""
         self._rescan()
-        readings = {group: probe.read() for group, probe in self._probes.items()}
+        readings = self._read_probes()
         now = time.time_ns()
         seen = {key.tgid for reading in readings.values() for key in reading.sums if key.tgid}
         gone = {pid for pid in seen if not os.path.exists(f"{self._proc}/{pid}")}
@@ -138,6 +138,17 @@ class Node:
             worth = tuple(pid for pid in pids if self._owners.worth_reporting(pid))
             for probe in procfs:
                 probe.pids = worth
+
+    def _read_probes(self) -> dict[str, Reading]:
+        readings: dict[str, Reading] = {}
+        for group, probe in list(self._probes.items()):
+            try:
+                readings[group] = probe.read()
+            except OSError as error:
+                logger.warning("A group of probes can no longer be read.", extra={"group": group, "error": str(error)})
+                self._refused[group] = Refusal(reason="no_hook", message=str(error))
+                self._probes.pop(group).close()
+        return readings
 
     def _take_in(self, readings: Mapping[str, Reading], gone: set[int]) -> None:
         self._totals.begin()

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from fallow.clients import bpf
 from fallow.clients.bpf import Links, Loaded, Place
 from fallow_receivers.ebpf._backends import BLOCK_ISSUE, Reason, Refusal
-from fallow_receivers.ebpf._elf import ElfError, functions
+from fallow_receivers.ebpf._elf import ElfError, functions, is_probed
 from fallow_receivers.ebpf._functions import CUDA, NCCL, Function
 from fallow_receivers.ebpf._libraries import FileId, Library
 from fallow_receivers.ebpf._what import Key, Sum, What
@@ -212,13 +212,21 @@ class PerfProbe(KernelProbe):
         return True
 
 
+class _Attached(NamedTuple):
+    """A file that is probed."""
+
+    links: Links
+    offset: int
+    """One place that is."""
+
+
 class CallProbe(KernelProbe):
     """Functions of libraries, which come and go with the processes that have them loaded."""
 
     def __init__(self, group: str, backend: str, loaded: Loaded) -> None:
         super().__init__(group, backend, loaded)
         self._table: Mapping[str, Function] = CUDA if group == "cuda" else NCCL
-        self._attached: dict[FileId, Links] = {}
+        self._attached: dict[FileId, _Attached] = {}
         self._hopeless: dict[FileId, Refusal] = {}
         self._idle: set[FileId] = set()
 
@@ -232,12 +240,17 @@ class CallProbe(KernelProbe):
             denied: what we were not allowed to see, if anything.
         """
         ours = {id: library for id, library in libraries.items() if library.group == self.group}
+        used = set(ours)
         for id, library in ours.items():
-            if id not in self._attached and id not in self._hopeless:
+            if id in self._attached or id in self._hopeless:
+                continue
+            if twins := [twin for twin in self._attached if self._is_twin(twin, id, library)]:
+                used.update(twins)
+            else:
                 self._attach(id, library)
-        idle = {id for id in self._attached if id not in ours}
+        idle = self._attached.keys() - used
         for id in idle & self._idle:
-            self._attached.pop(id).close()
+            self._attached.pop(id).links.close()
         self._idle = idle
         self._hopeless = {id: why for id, why in self._hopeless.items() if id in ours}
         if self._attached:
@@ -250,10 +263,17 @@ class CallProbe(KernelProbe):
             self.start()
 
     def close(self) -> None:
-        for links in self._attached.values():
-            links.close()
+        for attached in self._attached.values():
+            attached.links.close()
         self._attached.clear()
         super().close()
+
+    def _is_twin(self, twin: FileId, id: FileId, library: Library) -> bool:
+        """Whether the file is one that is probed already, seen through another overlay; a copy of it is not."""
+        try:
+            return id.may_be(twin) and is_probed(Path(library.path), self._attached[twin].offset)
+        except (OSError, ValueError):  # it has gone, or was cut off
+            return False
 
     def _attach(self, id: FileId, library: Library) -> None:
         links = Links()
@@ -282,7 +302,7 @@ class CallProbe(KernelProbe):
             links.close()
             self._hopeless[id] = refusal(error)
         else:
-            self._attached[id] = links
+            self._attached[id] = _Attached(links, min(offsets.values()))
             logger.info("Probing a library.", extra={"path": library.path, "functions": len(offsets)})
 
 

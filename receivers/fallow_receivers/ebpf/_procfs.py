@@ -144,6 +144,6 @@ def _names(folder: Path) -> list[str]:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")  # a process may call itself anything
     except OSError:
         return None

@@ -17,7 +17,7 @@ from fallow_receivers.ebpf.config import EbpfReceiverConfig
 
 logger = logging.getLogger(__name__)
 
-MOST_EVENTS: Final = 64  # requests with events that wait for the pipeline
+MOST_WAITING: Final = 64  # requests; beyond them the oldest is dropped
 
 
 class EbpfReceiver:
@@ -27,13 +27,19 @@ class EbpfReceiver:
         self._config = config
         self._labels = {"receiver": context.id}
         self._task: asyncio.Task[None] | None = None
-        self._events: deque[OtlpRequest] = deque(maxlen=MOST_EVENTS)
+        self._waiting: deque[OtlpRequest] = deque()
         self._accepted = context.meter.create_counter(
             "fallow_receiver_accepted_requests", unit="{request}", description="Requests that the pipeline took."
         )
         self._refused = context.meter.create_counter(
             "fallow_receiver_refused_requests", unit="{request}", description="Requests that the pipeline refused."
         )
+        self._dropped = context.meter.create_counter(
+            "fallow_receiver_dropped_requests",
+            unit="{request}",
+            description="Requests that were given up because too many waited for the pipeline.",
+        )
+        self._dropping = False
 
     async def start(self, consume: Consume) -> None:
         """Begin; programs are loaded behind it, which takes from a tenth of a second to some."""
@@ -55,18 +61,23 @@ class EbpfReceiver:
             await loop.run_in_executor(thread, node.start)
             due = time.monotonic()
             while True:
-                metrics, *events = await loop.run_in_executor(thread, node.read)
-                self._events.extend(events)
-                while self._events and await self._give(consume, self._events[0]):
-                    self._events.popleft()
-                # Sums go on growing: a reading that is not taken is made good by the next.
-                await self._give(consume, metrics)
+                self._waiting.extend(await loop.run_in_executor(thread, node.read))
+                while len(self._waiting) > MOST_WAITING:
+                    self._drop(self._waiting.popleft())
+                while self._waiting and await self._give(consume, self._waiting[0]):
+                    self._waiting.popleft()
                 due = max(due + self._config.interval / 1e9, time.monotonic())
                 await asyncio.sleep(due - time.monotonic())
         finally:
             # On the thread of the readings, so never in the middle of one.
             thread.submit(node.close)
             thread.shutdown(wait=True)
+
+    def _drop(self, request: OtlpRequest) -> None:
+        if not self._dropping:
+            logger.warning("The pipeline does not take what is measured; the oldest of it is dropped.")
+        self._dropping = True
+        self._dropped.add(1, self._labels | {"signal": request.kind})
 
     async def _give(self, consume: Consume, request: OtlpRequest) -> bool:
         """Whether the pipeline is done with it."""
@@ -81,6 +92,7 @@ class EbpfReceiver:
             return False
         else:
             self._accepted.add(1, labels)
+            self._dropping = False
         return True
 
 

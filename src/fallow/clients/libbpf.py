@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 from collections.abc import Iterator, Sequence
 from ctypes import c_bool, c_char_p, c_int, c_size_t, c_void_p
@@ -114,8 +113,3 @@ def available(name: str = NAME) -> str | None:
     except OSError as error:
         return str(error)
     return None
-
-
-def is_permission(error: OSError) -> bool:
-    """Whether the kernel refused for want of a capability."""
-    return error.errno in (errno.EPERM, errno.EACCES)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,9 @@ from fallow_receivers.ebpf._cgroup import V1, CgroupTree, labels, paths_of
 from fallow_receivers.ebpf._elf import ElfError, functions, skip
 from fallow_receivers.ebpf._encode import Encoder
 from fallow_receivers.ebpf._functions import CUDA, NCCL
-from fallow_receivers.ebpf._probes import Victim
+from fallow_receivers.ebpf._libraries import file_id
+from fallow_receivers.ebpf._node import Node
+from fallow_receivers.ebpf._probes import Reading, Victim
 from fallow_receivers.ebpf._procfs import ProcfsProbe
 from fallow_receivers.ebpf._totals import Totals
 from fallow_receivers.ebpf._what import Key, Sum, What
@@ -225,6 +229,19 @@ def test_a_file_that_is_no_library_is_refused(tmp_path: Path) -> None:
             functions(tmp_path / name, CUDA)
 
 
+def test_what_stands_in_a_librarys_place_is_no_library(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "libcuda.so.1")
+    (tmp_path / "empty").touch()
+    assert file_id(str(tmp_path / "libcuda.so.1")) is None
+    assert file_id(str(tmp_path)) is None
+    with pytest.raises(ElfError):
+        functions(tmp_path / "empty", CUDA)
+    head = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01", 3, 62, 1, 0, 64, (1 << 64) - 1, 0, 64, 56, 1, 64, 9, 0)
+    (tmp_path / "far").write_bytes(head + bytes(200))
+    with pytest.raises(ElfError, match="far is damaged"):
+        functions(tmp_path / "far", CUDA)
+
+
 def test_cookies_say_how_a_function_is_counted() -> None:
     assert CUDA["cuLaunchKernel_ptsz"].cookie == 1
     assert CUDA["cuMemcpyDtoH_v2_ptds"].cookie == 3 | 1 << 16 | 3 << 32
@@ -274,10 +291,10 @@ def test_a_source_for_bcc_includes_nothing_of_ours(group: str) -> None:
 def test_procfs_counts_from_when_it_came(tmp_path: Path) -> None:
     (tmp_path / "uptime").write_text("1000.00 1.0\n")
     (tmp_path / "vmstat").write_text("nr_free_pages 5\noom_kill 3\n")
-    for pid, started in ((5, 100), (6, 100_100)):
+    for pid, started in ((5, 100), (6, 100_100)):  # it may call itself anything
         (tmp_path / str(pid)).mkdir()
         behind = ["S", *["0"] * 8, "40", "0", "1", "2", *["0"] * 6, str(started)]
-        (tmp_path / str(pid) / "stat").write_text(f"{pid} (a ) b) {' '.join(behind)}\n")
+        (tmp_path / str(pid) / "stat").write_bytes(b"%d (a ) b\xff) %b\n" % (pid, " ".join(behind).encode()))
     probe = ProcfsProbe("memory", tmp_path)
     probe.pids = (5, 6)
     faults = {key.tgid: sum.times for key, sum in probe.read().sums.items()}
@@ -292,7 +309,7 @@ def test_procfs_counts_from_when_it_came(tmp_path: Path) -> None:
 
 def test_what_is_read_goes_on_and_a_busy_pipeline_is_asked_again(tmp_path: Path) -> None:
     taken: list[OtlpRequest] = []
-    refusals = iter([True, False, True])
+    refusals = iter([True, True, False, True])
 
     async def consume(batch: Batch) -> bytes:
         if next(refusals, False):
@@ -312,7 +329,29 @@ def test_what_is_read_goes_on_and_a_busy_pipeline_is_asked_again(tmp_path: Path)
         await receiver.shutdown()
 
     asyncio.run(run())
+    times = [next(iter(_times(request))) for request in taken]
+    assert times == sorted(set(times)), "each once, in their order"
     states = points(taken[:1], fallow__probe__group="sched")
     assert states["fallow.probe.up", ((semconv.PROBE_BACKEND, "procfs"),)] == 1
     refused = points(taken[:1], fallow__probe__group="cuda")
     assert refused["fallow.probe.up", ((semconv.PROBE_REASON, "no_hook"),)] == 0
+
+
+def _times(request: OtlpRequest) -> set[int]:
+    (resource,) = ExportMetricsServiceRequest.FromString(request.body).resource_metrics
+    (up,) = [m for m in resource.scope_metrics[0].metrics if m.name == semconv.PROBE_UP]
+    return {point.time_unix_nano for point in up.gauge.data_points}
+
+
+def test_a_group_that_breaks_has_its_reason_and_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: ProcfsProbe) -> Reading:
+        if self.group == "memory":
+            raise OSError(5, "it broke")
+        return Reading(sums={})
+
+    monkeypatch.setattr(ProcfsProbe, "read", broken)
+    node = Node(EbpfReceiverConfig.model_validate({"backend": "procfs", "groups": ["memory", "net"]}))
+    node.start()
+    node.read()
+    assert [(dict(a).get(semconv.PROBE_REASON), up) for a, up in node.states()] == [("no_hook", 0), (None, 1)]
+    node.close()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fallow_receivers.ebpf._libraries import file_id
 from helpers.gpu import Built, Program, build
-from helpers.kernel import Points, kernel_ids, look, points, running, unshare
+from helpers.kernel import Points, kernel_ids, look, needs, points, running, unshare
 
 BACKENDS = ("libbpf", "bcc")
 
@@ -121,6 +122,57 @@ def test_a_library_of_two_containers_counts_each_call_once(backend: str, built: 
         requests = node.read()
         launches = {p.pid: of(points(requests, process__pid=p.pid), "fallow.cuda.kernel.launches") for p in (one, two)}
         assert launches == {one.pid: {"": 500}, two.pid: {"": 70}}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_copies_of_an_image_are_all_probed(backend: str, built: Built, tmp_path: Path) -> None:
+    """Mounted twice, an image's files are alike in everything but the device, and are not one file to the kernel."""
+    needs(backend)
+    copies = [tmp_path / name / "libcuda.so.1" for name in ("a", "b")]
+    for copy in copies:
+        copy.parent.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", copy.parent], check=False).returncode:
+            pytest.skip("needs to mount")
+        copy.write_bytes(built.cuda.read_bytes())
+        os.utime(copy, (1e9, 1e9))
+    try:
+        ids = [file_id(str(copy)) for copy in copies]
+        assert ids[0] is not None
+        assert ids[1] is not None
+        if not ids[0].may_be(ids[1]):
+            pytest.skip("needs file systems that number their files alike")
+        with (
+            Program([built.program, copies[0]]) as one,
+            Program([built.program, copies[1]]) as two,
+            running(backend, "cuda") as node,
+        ):
+            look(node)
+            one.call("cuLaunchKernel", 40)
+            two.call("cuLaunchKernel", 30)
+            requests = node.read()
+            for program, times in ((one, 40), (two, 30)):
+                launches = of(points(requests, process__pid=program.pid), "fallow.cuda.kernel.launches")
+                assert launches == {"": times}
+    finally:
+        for copy in copies:
+            subprocess.run(["umount", copy.parent], check=False)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_before_uprobe_multi_functions_are_probed_one_by_one(
+    backend: str, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fallow_receivers.ebpf._backends.release", lambda: (6, 5))
+    needs(backend)
+    before = kernel_ids()[1]
+    with Program([built.program, built.cuda]) as program, running(backend, "cuda") as node:
+        look(node)
+        assert len(kernel_ids()[1] - before) > 3, "one link for each function"
+        program.call("cuLaunchKernel", 100)
+        program.call("cuMemAlloc_v2", 3, 1 << 20)
+        found = points(node.read(), process__pid=program.pid)
+        assert of(found, "fallow.cuda.kernel.launches") == {"": 100}
+        assert of(found, "fallow.cuda.allocation.size") == {"": 3 << 20}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

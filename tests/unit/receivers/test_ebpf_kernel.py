@@ -211,14 +211,15 @@ def test_procfs_counts_what_it_can(enter: Enter, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_kill_9_leaves_nothing_attached(backend: str) -> None:
+def test_kill_9_leaves_nothing_attached(backend: str, built_gpu: Path) -> None:
     needs(backend)
     before = kernel_ids()
     code = f"""
 import time
 from fallow_receivers.ebpf import EbpfReceiverConfig
 from fallow_receivers.ebpf._node import Node
-node = Node(EbpfReceiverConfig(backend={backend!r}, groups=("sched", "block", "net", "memory")))
+groups = ("cuda", "sched", "block", "net", "memory")
+node = Node(EbpfReceiverConfig(backend={backend!r}, groups=groups, libraries=({str(built_gpu / "libcuda.so.1")!r},)))
 node.start()
 node.read()
 print(sum(up for _, up in node.states()), flush=True)
@@ -233,11 +234,17 @@ time.sleep(60)
     during = kernel_ids()
     process.kill()
     process.communicate()
-    assert len(during[0] - before[0]) >= attached
+    for had, has in zip(before, during, strict=True):
+        assert len(has - had) >= attached
     until = time.monotonic() + 10
-    while (left := (kernel_ids()[0] - before[0]) & during[0]) and time.monotonic() < until:
+    while (left := _still_there(before, during)) and time.monotonic() < until:
         time.sleep(0.05)  # the kernel frees them a moment after the last user
     assert not left
+
+
+def _still_there(before: tuple[set[int], set[int]], during: tuple[set[int], set[int]]) -> set[int]:
+    programs, links = ((now - had) & has for had, has, now in zip(before, during, kernel_ids(), strict=True))
+    return programs | links
 
 
 def test_shutdown_leaves_nothing_and_no_descriptor() -> None:
