@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from fallow.model import Detection, Event, Recommendation
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # 30 MB, and a node agent has no logs in columns
 
 Int8Array = NDArray[np.int8]
 Int32Array = NDArray[np.int32]
