@@ -23,7 +23,35 @@ SERVICE_NAME: Final = "service.name"
 GPU_INDEX: Final = "fallow.gpu.index"
 JOB_ID: Final = "fallow.job.id"
 JOB_NAME: Final = "fallow.job.name"
+JOB_STATE: Final = "fallow.job.state"  # the scheduler's word: RUNNING, COMPLETED, OUT_OF_MEMORY …
+JOB_REASON: Final = "fallow.job.reason"
+JOB_RESTARTS: Final = "fallow.job.restarts"  # how often it was requeued: (job, restarts) is one run
+JOB_ACCOUNT: Final = "fallow.job.account"
+JOB_PARTITION: Final = "fallow.job.partition"
+JOB_QOS: Final = "fallow.job.qos"
+JOB_ARRAY_ID: Final = "fallow.job.array.id"
+JOB_ARRAY_INDEX: Final = "fallow.job.array.index"
+JOB_NODES: Final = "fallow.job.nodes"  # array of names
+JOB_GPU_INDICES: Final = "fallow.job.gpu.indices"  # array of node:index
+JOB_WAIT: Final = "fallow.job.wait"  # s between submission and start
+JOB_EXIT_CODE: Final = "fallow.job.exit.code"
+JOB_EXIT_SIGNAL: Final = "fallow.job.exit.signal"
+JOB_RESERVATION: Final = "fallow.job.reservation"
+JOB_CPU_TIME: Final = "fallow.job.cpu.time"  # s, of all its processes
+JOB_MEMORY_PEAK: Final = "fallow.job.memory.peak"  # By
 USER_NAME: Final = "fallow.user.name"
+CLUSTER_NAME: Final = "fallow.cluster.name"
+NODE_STATE: Final = "fallow.node.state"
+NODE_REASON: Final = "fallow.node.reason"
+RESERVATION_NAME: Final = "fallow.reservation.name"
+RESERVATION_START: Final = "fallow.reservation.start"  # Unix s
+RESERVATION_END: Final = "fallow.reservation.end"  # Unix s
+RESERVATION_NODES: Final = "fallow.reservation.nodes"  # array of names
+RESERVATION_USERS: Final = "fallow.reservation.users"
+RESERVATION_ACCOUNTS: Final = "fallow.reservation.accounts"
+RESERVATION_FLAGS: Final = "fallow.reservation.flags"
+ERROR_TYPE: Final = "error.type"
+RECORD_UID: Final = "log.record.uid"  # records with the same one are one
 EVENT_NAME: Final = "event.name"
 PROCESS_PID: Final = "process.pid"  # as the host numbers it
 PROCESS_NAME: Final = "process.executable.name"
@@ -89,6 +117,22 @@ CACHE_MISSES: Final = "fallow.cpu.cache.misses"
 CACHE_MISS_RATIO: Final = "fallow.cpu.cache.miss_ratio"
 PROBE_UP: Final = "fallow.probe.up"
 PROBE_LOST: Final = "fallow.probe.lost"
+JOB_GPU_ALLOCATED: Final = "fallow.job.gpu.allocated"
+NODE_GPUS: Final = "fallow.node.gpus"
+NODE_GPUS_ALLOCATED: Final = "fallow.node.gpus.allocated"
+NODE_CPUS: Final = "fallow.node.cpus"
+NODE_CPUS_ALLOCATED: Final = "fallow.node.cpus.allocated"
+NODE_MEMORY: Final = "fallow.node.memory"
+NODE_MEMORY_ALLOCATED: Final = "fallow.node.memory.allocated"
+NODE_AVAILABLE: Final = "fallow.node.available"
+QUEUE_JOBS: Final = "fallow.queue.jobs"
+QUEUE_GPUS: Final = "fallow.queue.gpus"
+QUEUE_WAIT: Final = "fallow.queue.wait"
+JOB_GPUS: Final = "fallow.job.gpus"
+JOB_CPUS: Final = "fallow.job.cpus"
+JOB_MEMORY_LIMIT: Final = "fallow.job.memory.limit"
+JOB_TIME_LIMIT: Final = "fallow.job.time.limit"
+JOB_TIME_USED: Final = "fallow.job.time.used"
 
 SIGNALS: Final[dict[str, str]] = {
     GPU_UTILIZATION: "1",
@@ -138,6 +182,23 @@ SIGNALS: Final[dict[str, str]] = {
     CACHE_MISS_RATIO: "1",
     PROBE_UP: "1",  # 1 while a group of probes measures, 0 with the reason while it does not
     PROBE_LOST: "{update}",
+    # What a scheduler says; of jobs also attributes of its events.
+    JOB_GPU_ALLOCATED: "{gpu}",  # 1 for each GPU that a job holds, labelled with host, index and job
+    NODE_GPUS: "{gpu}",
+    NODE_GPUS_ALLOCATED: "{gpu}",
+    NODE_CPUS: "{cpu}",
+    NODE_CPUS_ALLOCATED: "{cpu}",
+    NODE_MEMORY: "By",
+    NODE_MEMORY_ALLOCATED: "By",
+    NODE_AVAILABLE: "1",  # 1 where jobs may be started, 0 where the node is down or drained
+    QUEUE_JOBS: "{job}",  # by partition and state
+    QUEUE_GPUS: "{gpu}",  # asked for or held, by partition and state
+    QUEUE_WAIT: "s",  # of the job that has been eligible for longest, by partition
+    JOB_GPUS: "{gpu}",
+    JOB_CPUS: "{cpu}",
+    JOB_MEMORY_LIMIT: "By",
+    JOB_TIME_LIMIT: "s",
+    JOB_TIME_USED: "s",
     EVENT: "{event}",  # 1 at the time of each event, labelled with event.name
 }
 
@@ -146,8 +207,17 @@ DETECTION_EVENT: Final = "fallow.detection"
 RECOMMENDATION_EVENT: Final = "fallow.recommendation"
 
 # -- events in: what scheduler receivers say ---------------------------------------------------------------------------
+JOB_SUBMIT: Final = "fallow.job.submit"
 JOB_START: Final = "fallow.job.start"
 JOB_END: Final = "fallow.job.end"
 
 # -- events in: what the kernel says -----------------------------------------------------------------------------------
 OOM_KILL: Final = "fallow.oom.kill"
+JOB_REQUEUE: Final = "fallow.job.requeue"
+JOB_USAGE: Final = "fallow.job.usage"  # what accounting says after the end
+NODE_DOWN: Final = "fallow.node.down"
+NODE_DRAIN: Final = "fallow.node.drain"
+NODE_RESUME: Final = "fallow.node.resume"  # neither down nor drained any more
+RESERVATION_CREATE: Final = "fallow.reservation.create"
+RESERVATION_UPDATE: Final = "fallow.reservation.update"
+RESERVATION_OVER: Final = "fallow.reservation.over"

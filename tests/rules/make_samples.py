@@ -111,7 +111,7 @@ def recorded(
         if events and minute in events:
             out.logs(at, node | JOB, [Record("", {}, events[minute])])
         if end == minute:
-            out.logs(at, node, [Record("job 48213 ended", JOB | {"state": "COMPLETED"}, "fallow.job.end")])
+            out.logs(at, node, [Record("job 48213 ended", JOB | {"fallow.job.state": "COMPLETED"}, "fallow.job.end")])
         by_job: dict[str, tuple[Mapping[str, str], list[Gauge | Counter]]] = {}
         for gpu in gpus:
             by_job.setdefault(gpu.job.get("fallow.job.id", ""), (gpu.job, []))[1].extend(gpu.points(minute))

@@ -152,7 +152,7 @@ class NodeTelemetry:
 
     def _record(self, second: float, job: Job, text: str, event: str) -> LogRecord:
         time = self._origin + ns(second)
-        ended = {"state": job.plan.state} if event == semconv.JOB_END else {}
+        ended = {semconv.JOB_STATE: job.plan.state} if event == semconv.JOB_END else {}
         last_words = not event and job.plan.retries > 0
         severity = SeverityNumber.SEVERITY_NUMBER_ERROR if last_words else SeverityNumber.SEVERITY_NUMBER_INFO
         return LogRecord(

@@ -196,7 +196,7 @@ def test_the_scheduler_says_when_jobs_start_and_end_and_how() -> None:
     over = {job.id: job for job in jobs if job.end <= 2 * HOUR}
     assert set(events[semconv.JOB_END]) == set(over)
     for id, record in events[semconv.JOB_END].items():
-        assert plain(record.attributes)["state"] == over[id].plan.state
+        assert plain(record.attributes)[semconv.JOB_STATE] == over[id].plan.state
         assert record.time_unix_nano == ORIGIN + ns(over[id].end)
 
 
