@@ -4,4 +4,5 @@ COMPONENTS = {
     "ebpf": "fallow_receivers.ebpf",
     "otlp": "fallow_receivers.otlp",
     "simulated": "fallow_receivers.simulated",
+    "slurm": "fallow_receivers.slurm",
 }

@@ -1,0 +1,103 @@
+"""Events and measurements as OTLP requests: each resource is the node, or the cluster where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, SeverityNumber
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint, ScopeMetrics
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+import fallow
+from fallow import semconv
+from fallow.batch import OtlpRequest
+from fallow.units import SECOND
+from fallow_receivers.slurm.said import Attributes, Event, Value
+
+SCOPE: Final = "fallow.slurm"
+SEVERITY: Final[Mapping[str, SeverityNumber.ValueType]] = {
+    semconv.NODE_DOWN: SeverityNumber.SEVERITY_NUMBER_WARN,
+    semconv.NODE_DRAIN: SeverityNumber.SEVERITY_NUMBER_WARN,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One value of one metric now."""
+
+    name: str
+    value: float
+    attributes: Attributes
+    node: str = ""
+
+
+class Encoder:
+    """Writes requests for one cluster; ``domain`` stands behind node names."""
+
+    def __init__(self, cluster: str, domain: str) -> None:
+        self._cluster, self._domain = cluster, domain
+        self._scope = InstrumentationScope(name=SCOPE, version=fallow.__version__)
+
+    def events(self, events: Sequence[Event], now_ns: int) -> OtlpRequest:
+        """Log records, one resource for each run of events about the same node, in the order given."""
+        request = ExportLogsServiceRequest()
+        records, node = None, ""
+        for event in events:
+            if records is None or event.node != node:
+                node = event.node
+                of_node = request.resource_logs.add(resource=self._resource(node))
+                records = of_node.scope_logs.add(scope=self._scope).log_records
+            records.append(self._record(event, now_ns))
+        return OtlpRequest(kind="logs", body=request.SerializeToString())
+
+    def metrics(self, points: Iterable[Point], now_ns: int) -> OtlpRequest:
+        """Gauges, one resource for each node."""
+        request = ExportMetricsServiceRequest()
+        made: dict[tuple[str, str], Metric] = {}
+        scopes: dict[str, ScopeMetrics] = {}
+        for point in points:
+            metric = made.get((point.node, point.name))
+            if metric is None:
+                scope = scopes.get(point.node)
+                if scope is None:
+                    of_node = request.resource_metrics.add(resource=self._resource(point.node))
+                    scope = scopes[point.node] = of_node.scope_metrics.add(scope=self._scope)
+                metric = scope.metrics.add(name=point.name, unit=semconv.SIGNALS[point.name])
+                made[point.node, point.name] = metric
+            metric.gauge.data_points.append(
+                NumberDataPoint(time_unix_nano=now_ns, as_double=point.value, attributes=_key_values(point.attributes))
+            )
+        return OtlpRequest(kind="metrics", body=request.SerializeToString())
+
+    def _resource(self, node: str) -> Resource:
+        host = {semconv.HOST_NAME: node + self._domain} if node else {}
+        return Resource(attributes=_key_values({**host, semconv.CLUSTER_NAME: self._cluster}))
+
+    def _record(self, event: Event, now_ns: int) -> LogRecord:
+        return LogRecord(
+            time_unix_nano=event.time_s * SECOND,
+            observed_time_unix_nano=now_ns,
+            severity_number=SEVERITY.get(event.name, SeverityNumber.SEVERITY_NUMBER_INFO),
+            event_name=event.name,
+            body=AnyValue(string_value=event.text),
+            attributes=_key_values({**event.attributes, semconv.RECORD_UID: event.uid(self._cluster)}),
+        )
+
+
+def _key_values(attributes: Attributes) -> list[KeyValue]:
+    return [KeyValue(key=name, value=_any(value)) for name, value in attributes.items()]
+
+
+def _any(value: Value) -> AnyValue:
+    if isinstance(value, str):
+        return AnyValue(string_value=value)
+    if isinstance(value, int):
+        return AnyValue(int_value=value)
+    if isinstance(value, float):
+        return AnyValue(double_value=value)
+    return AnyValue(array_value=ArrayValue(values=[AnyValue(string_value=one) for one in value]))
