@@ -2,7 +2,7 @@
 #   make run     watch a simulated cluster being analysed
 #   make test    the fast tests
 #   make check   lint, types, layers, generated files
-#   make e2e     with real Collectors
+#   make e2e     with real Collectors and a real Slurm
 #   make bench   speed, as ratios in one run
 #   make proto   regenerate from proto/
 #   make schema  regenerate rules/cre.schema.json, for editors
@@ -59,7 +59,11 @@ test: $(VENV)/.installed probes
 
 # Building the Collector takes minutes where it is not cached: not within the time of a test.
 e2e: $(VENV)/.installed-e2e probes
+# Building the Collector and fetching other releases of Slurm takes minutes where they are not cached: not within the
+# time of a test.
+e2e: $(VENV)/.installed-e2e
 	$(BIN)/python tests/e2e/collector.py
+	$(BIN)/python tests/e2e/slurm_releases.py
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
 wheel: $(VENV)/.installed probes
