@@ -45,12 +45,12 @@ def build(release: str) -> None:
         return
     root.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=root.parent))
+    scratch.chmod(0o755)  # packages are configured as users of their own
     command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASES[release], str(scratch), MIRROR]
     try:
         log = scratch.with_suffix(".log")
         with log.open("wb") as out:
             subprocess.run([*command, str(SCRIPT)], stdout=out, stderr=out, check=True, timeout=BUILD_TIMEOUT_S)
-        scratch.chmod(0o755)
         scratch.rename(root)
         log.unlink()
     finally:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fallow.clients.slurm import Position, Reservation
 from fallow_receivers.slurm.jobs import Run
+from fallow_receivers.slurm.places import Trouble
 
 VERSION: Final = 1
 
@@ -40,7 +41,7 @@ class Cursor(BaseModel):
     jobcomp: Position | None = None
     runs: dict[str, Run] = {}
     waiting: dict[str, Waiting] = {}
-    nodes: dict[str, list[str]] = {}
+    nodes: dict[str, Trouble] = {}
     reservations: dict[str, Reservation] = {}
 
 

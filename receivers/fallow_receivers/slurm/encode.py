@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,8 @@ from fallow.units import SECOND
 from fallow_receivers.slurm.said import Attributes, Event, Value
 
 SCOPE: Final = "fallow.slurm"
+AT_ONCE: Final = 2000
+"""Records or points of one request: a Collector takes 4 MiB by default."""
 SEVERITY: Final[Mapping[str, SeverityNumber.ValueType]] = {
     semconv.NODE_DOWN: SeverityNumber.SEVERITY_NUMBER_WARN,
     semconv.NODE_DRAIN: SeverityNumber.SEVERITY_NUMBER_WARN,
@@ -43,8 +45,18 @@ class Encoder:
         self._cluster, self._domain = cluster, domain
         self._scope = InstrumentationScope(name=SCOPE, version=fallow.__version__)
 
-    def events(self, events: Sequence[Event], now_ns: int) -> OtlpRequest:
-        """Log records, one resource for each run of events about the same node, in the order given."""
+    def events(self, events: Sequence[Event], now_ns: int) -> Iterator[OtlpRequest]:
+        """Log records in the order given."""
+        for at in range(0, len(events), AT_ONCE):
+            yield self._events(events[at : at + AT_ONCE], now_ns)
+
+    def metrics(self, points: Sequence[Point], now_ns: int) -> Iterator[OtlpRequest]:
+        """Gauges."""
+        for at in range(0, len(points), AT_ONCE):
+            yield self._metrics(points[at : at + AT_ONCE], now_ns)
+
+    def _events(self, events: Sequence[Event], now_ns: int) -> OtlpRequest:
+        """One resource for each run of events about the same node."""
         request = ExportLogsServiceRequest()
         records, node = None, ""
         for event in events:
@@ -55,8 +67,8 @@ class Encoder:
             records.append(self._record(event, now_ns))
         return OtlpRequest(kind="logs", body=request.SerializeToString())
 
-    def metrics(self, points: Iterable[Point], now_ns: int) -> OtlpRequest:
-        """Gauges, one resource for each node."""
+    def _metrics(self, points: Sequence[Point], now_ns: int) -> OtlpRequest:
+        """One resource for each node."""
         request = ExportMetricsServiceRequest()
         made: dict[tuple[str, str], Metric] = {}
         scopes: dict[str, ScopeMetrics] = {}

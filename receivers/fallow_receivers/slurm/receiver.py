@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from fallow_receivers.slurm.watch import Look, Watch
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+LONGEST_UNNOTED_S = 60.0
 # After a look of t seconds nothing is asked for 19 t, a twentieth of the time at most; but an outage is no reason to be
 # blind for long.
 REST_FACTOR, LONGEST_STRETCH = 19, 4
@@ -39,6 +42,7 @@ class SlurmReceiver:
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._failing = False
+        self._noted = -math.inf
         meter = context.meter
         self._accepted = meter.create_counter(
             "fallow_receiver_accepted_requests", unit="{request}", description="Requests that the pipeline took."
@@ -114,19 +118,26 @@ class SlurmReceiver:
         return look
 
     async def _tell(self, look: Look, watch: Watch, consume: Consume) -> None:
-        encoder = Encoder(watch.cluster, self._config.domain)
-        if look.events:
-            await self._give(consume, encoder.events(look.events, time.time_ns()), patient=True)
-            for event in look.events:
-                self._events.add(1, self._labels | {"event": event.name})
+        now, encoder = time.time_ns(), Encoder(watch.cluster, self._config.domain)
+        for request in await asyncio.to_thread(lambda: list(encoder.events(look.events, now))):
+            await self._give(consume, request, patient=True)
+        for name, count in Counter(event.name for event in look.events).items():
+            self._events.add(count, self._labels | {"event": name})
         # Only now: what is not noted is told again, with the same log.record.uid.
         watch.told(look)
+        await self._note(look)
+        for request in await asyncio.to_thread(lambda: list(encoder.metrics(look.points, now))):
+            await self._give(consume, request, patient=False)
+
+    async def _note(self, look: Look) -> None:
+        """What was told, on disk; where nothing was, an older note is as good for some time."""
+        if not look.events and time.monotonic() - self._noted < LONGEST_UNNOTED_S:
+            return
         try:
             await asyncio.to_thread(self._file.save, look.cursor)
+            self._noted = time.monotonic()
         except OSError as error:
             logger.error("The cursor cannot be written.", extra={**self._labels, "error": str(error)})
-        if look.points:
-            await self._give(consume, encoder.metrics(look.points, time.time_ns()), patient=False)
 
     async def _give(self, consume: Consume, request: OtlpRequest, *, patient: bool) -> None:
         """Hand a request on; events until they are taken, measurements once: the next are as good."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fallow import semconv
 from fallow.clients.slurm import Client, Job, Node, Settings, SlurmError
+from fallow.units import SECOND
 from fallow_receivers.slurm import measure
 from fallow_receivers.slurm.config import SlurmReceiverConfig
 from fallow_receivers.slurm.cursor import Cursor, Waiting
@@ -26,6 +27,8 @@ USAGE_AT_ONCE = 500
 LAG_S = 60
 """The controller tells slurmdbd some time later: so long it is asked again after a gap."""
 DEFAULT_MIN_JOB_AGE_S = 300  # Slurm's own, where a server does not say
+_NO_PLACES = "Nodes and reservations cannot be read."
+_NO_HISTORY = "The history of jobs cannot be read."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +52,7 @@ class Watch:
         self._take(cursor)
         self._resumed = cursor.seen > 0
         self._asked_usage = 0
-        self._mute = False
-        self._found_nodes: Sequence[Node] = ()
+        self._mute: set[str] = set()
 
     @property
     def cluster(self) -> str:
@@ -90,21 +92,20 @@ class Watch:
                     events += self._from(history, cursor, now)
             events += self._jobs.observe(jobs)
             # Without a history: once more, in case the controller is only just beginning.
-            patience_s = PATIENCE_S if history.name != "none" else self._config.interval // 10**9
+            patience_s = PATIENCE_S if history.name != "none" else self._config.interval // SECOND
             events += self._jobs.lost(missing, now, patience_s)
         self._jobs.forget(jobs, now)
         cursor.waiting = dict(cursor.waiting)
         if history.usage:
             events += self._usage(cursor, events, now)
-        if due := (now - cursor.nodes_seen) * 10**9 >= self._config.node_interval:
-            self._found_nodes = self._client.nodes()
-            events += self._nodes.observe(self._found_nodes, cursor.nodes_seen, now)
-            events += self._reservations.observe(self._client.reservations(), now)
-            cursor.nodes_seen = now
+        nodes: Sequence[Node] = ()
+        if (now - cursor.nodes_seen) * SECOND >= self._config.node_interval:
+            nodes, of_places = self._places(cursor, now)
+            events += of_places
         cursor.seen, cursor.cluster = now, self.cluster
         cursor.runs, cursor.nodes = dict(self._jobs.runs), dict(self._nodes.troubles)
         cursor.reservations = dict(self._reservations.known)
-        points = list(self._points(jobs, due, now))
+        points = list(self._points(jobs, nodes, now))
         self._resumed = False
         return Look(events=sorted(events, key=lambda event: event.time_s), points=points, cursor=cursor)
 
@@ -114,14 +115,28 @@ class Watch:
             found = history.ended(cursor, now)
         except SlurmError as error:
             cursor.owed = now + LAG_S
-            if not self._mute:
-                self._mute = True
-                logger.warning(
-                    "The history of jobs cannot be read.", extra={"history": history.name, "error": str(error)}
-                )
+            self._warn(_NO_HISTORY, error)
             return []
-        self._mute = False
+        self._mute.discard(_NO_HISTORY)
         return self._jobs.observe(found)
+
+    def _places(self, cursor: Cursor, now: int) -> tuple[Sequence[Node], list[Event]]:
+        """Nodes and what happened to them and to reservations; where they cannot be read, jobs still go on."""
+        try:
+            nodes, reservations = self._client.nodes(), self._client.reservations()
+        except SlurmError as error:
+            self._warn(_NO_PLACES, error)
+            return (), []
+        self._mute.discard(_NO_PLACES)
+        since, cursor.nodes_seen = cursor.nodes_seen, now
+        events = self._nodes.observe(nodes, since, now)
+        return nodes, events + self._reservations.observe(reservations, now)
+
+    def _warn(self, what: str, error: SlurmError) -> None:
+        """Once, until it is over."""
+        if what not in self._mute:
+            self._mute.add(what)
+            logger.warning(what, extra={"cluster": self.cluster, "error": str(error)})
 
     def _take(self, cursor: Cursor) -> None:
         self._jobs.runs = dict(cursor.runs)
@@ -155,7 +170,7 @@ class Watch:
         """Whether the controller may have forgotten runs since the last look."""
         age = self._settings.min_job_age_s if self._settings else None
         age = DEFAULT_MIN_JOB_AGE_S if age is None else age
-        usual = 2 * self._config.interval // 10**9
+        usual = 2 * self._config.interval // SECOND
         return self._resumed or now - self._cursor.seen > age // 2 or age <= usual
 
     def _usage(self, cursor: Cursor, events: Sequence[Event], now: int) -> list[Event]:
@@ -167,7 +182,7 @@ class Watch:
         late = [id for id, one in cursor.waiting.items() if now - one.since > PATIENCE_S]
         for id in late:
             del cursor.waiting[id]
-        if not cursor.waiting or now - self._asked_usage < min(USAGE_EVERY_S, 4 * self._config.interval // 10**9):
+        if not cursor.waiting or now - self._asked_usage < min(USAGE_EVERY_S, 4 * self._config.interval // SECOND):
             return []
         self._asked_usage = now
         found: list[Event] = []
@@ -183,13 +198,12 @@ class Watch:
                 found.append(_used(job))
         return found
 
-    def _points(self, jobs: Sequence[Job], with_nodes: bool, now: int) -> Iterator[Point]:
+    def _points(self, jobs: Sequence[Job], nodes: Sequence[Node], now: int) -> Iterator[Point]:
         yield from measure.queue(jobs, now)
         yield from measure.held(jobs)
         if self._config.job_metrics:
             yield from measure.running(jobs, now)
-        if with_nodes:
-            yield from measure.nodes(self._found_nodes)
+        yield from measure.nodes(nodes)
 
 
 def _used(job: Job) -> Event:

@@ -75,8 +75,7 @@ class Cli:
     def reservations(self) -> list[Reservation]:
         """All reservations; as text, which has not changed, since 22.05 has no JSON of them."""
         text = self._run("scontrol", "--oneliner", "--all", "show", "reservation", SLURM_TIME_FORMAT="%s")
-        lines = text.splitlines()
-        return [_reservation(dict(_FIELD.findall(line))) for line in lines if line.startswith("ReservationName=")]
+        return [_reservation(line) for line in text.splitlines() if line.startswith("ReservationName=")]
 
     def ended(self, since: int) -> list[Job]:
         """Runs that ended, of all that were there after ``since``."""
@@ -139,17 +138,22 @@ def _pair(line: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _reservation(said: dict[str, str]) -> Reservation:
+def _reservation(line: str) -> Reservation:
+    said = dict(_FIELD.findall(line))
+
     def text(name: str) -> str:
         value = said.get(name, "")
         return "" if value in NOBODY else value
 
-    return Reservation(
-        name=said["ReservationName"],
-        start=int(said["StartTime"]),
-        end=int(said["EndTime"]),
-        nodes=expand(said.get("Nodes")),
-        users=text("Users"),
-        accounts=text("Accounts"),
-        flags=tuple(sorted(filter(None, text("Flags").split(",")))),
-    )
+    try:
+        return Reservation(
+            name=said["ReservationName"],
+            start=int(said["StartTime"]),
+            end=int(said["EndTime"]),
+            nodes=expand(said.get("Nodes")),
+            users=text("Users"),
+            accounts=text("Accounts"),
+            flags=tuple(sorted(filter(None, text("Flags").split(",")))),
+        )
+    except (KeyError, ValueError) as error:
+        raise SlurmError(f"a reservation cannot be read ({error!r}): {line[:200]!r}") from error

@@ -32,6 +32,8 @@ def indices(text: str) -> tuple[int, ...]:
 
 def _entries(text: str) -> Iterator[str]:
     """What commas outside of brackets separate."""
+    if text.count("[") != text.count("]"):
+        raise ValueError(f"brackets of {text[:100]!r} are not closed")
     depth, begin = 0, 0
     for at, character in enumerate(text):
         depth += (character == "[") - (character == "]")

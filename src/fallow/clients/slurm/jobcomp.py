@@ -104,6 +104,10 @@ def parse_line(line: str) -> Job | None:
     state, end, submit = found["state"], _time(found["end"]), _time(found["submit"])
     if end is None or submit is None:
         return None
+    try:
+        nodes = expand(found["nodes"])
+    except ValueError:
+        return None
     exit = Exit(code=int(found["code"]), signal=int(found["signal"]))
     limit = found["limit"]
     return Job(
@@ -122,7 +126,7 @@ def parse_line(line: str) -> Job | None:
         reservation=_text(found["reservation"]),
         array_id=found["array"] or "",
         array_index=int(found["index"]) if found["index"] else None,
-        nodes=expand(found["nodes"]),
+        nodes=nodes,
         gpus=gpus_of_tres(found["tres"]),
         cpus=int(found["cpus"]) or cpus_of_tres(found["tres"]),
         memory=memory_of_tres(found["tres"]),

@@ -95,7 +95,8 @@ class Node:
 
     @property
     def drain(self) -> bool:
-        return "DRAIN" in self.flags
+        """Whether it gets no new jobs, since somebody drained it or Slurm calls it failing."""
+        return not self.flags.isdisjoint(("DRAIN", "FAIL"))
 
     @property
     def shown(self) -> str:
