@@ -36,9 +36,12 @@ class Metadata(BaseModel):
     kind: Literal["receiver", "processor", "exporter"]
     stability: str
     description: str
-    metrics: Mapping[str, MetricDoc] = {}
+    needs: str = Field(default="", description="Libraries, devices and privileges, in Markdown.")
+    notes: str = Field(default="", description="What one should know, in Markdown.")
+    metrics: Mapping[str, MetricDoc] = Field(default={}, description="Own metrics.")
     attributes: Mapping[str, str] = {}
     events: Mapping[str, Any] = {}
+    emits: Mapping[str, Any] = Field(default={}, description="What a receiver brings in: metrics, events, attributes.")
     tests: Mapping[Literal["config"], Mapping[str, Any]] = Field(
         default={}, description="A smallest valid configuration."
     )

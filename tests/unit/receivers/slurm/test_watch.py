@@ -251,3 +251,21 @@ def test_what_ended_jobs_used_is_asked_for_all_of_them_at_once_until_it_is_known
     asked = slurm.times("used")
     assert asked[:3] == [["7", "9"], ["7", "9"], ["9"]]
     assert 5 < len(asked) < 15  # once a minute, and not for ever
+
+
+def test_the_longest_wait_of_each_partition() -> None:
+    waits = replace(
+        RUNNING, state="PENDING", phase="pending", start=None, nodes=(), partition="a", eligible=NOW - 50, gpus=None
+    )
+    slurm = Slurm(
+        jobs_=[
+            waits,
+            replace(waits, id="8", eligible=NOW - 70),
+            replace(waits, id="9", eligible=NOW + 600),  # may not run yet
+            replace(waits, id="10", partition="b", eligible=None),  # held
+        ]
+    )
+    points = watch(slurm).look(NOW).points
+    assert [(p.attributes, p.value) for p in points if p.name == semconv.QUEUE_WAIT] == [
+        ({semconv.JOB_PARTITION: "a"}, 70)
+    ]
