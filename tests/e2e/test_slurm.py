@@ -207,20 +207,24 @@ def test_every_event_once_whoever_is_restarted(release: str, rest: bool, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("history", "rest"),
+    ("release", "history", "rest"),
     [
-        pytest.param("jobcomp", False, id="jobcomp"),
-        pytest.param("slurmdbd", False, id="slurmdbd"),
-        pytest.param("slurmdbd", True, id="slurmdbd-slurmrestd"),
-        pytest.param("none", False, id="none"),
+        pytest.param("", "jobcomp", False, id="system-jobcomp"),
+        pytest.param("", "none", False, id="system-none"),
+        pytest.param("", "slurmdbd", False, id="system-slurmdbd"),
+        pytest.param("", "slurmdbd", True, id="system-slurmdbd-slurmrestd"),
+        pytest.param("24.11", "slurmdbd", False, id="24.11-slurmdbd"),
+        pytest.param("24.11", "slurmdbd", True, id="24.11-slurmdbd-slurmrestd"),
+        pytest.param("26.05", "slurmdbd", False, id="26.05-slurmdbd"),
+        pytest.param("26.05", "slurmdbd", True, id="26.05-slurmdbd-slurmrestd"),
     ],
 )
-def test_jobs_that_the_controller_has_forgotten(history: str, rest: bool, tmp_path: Path) -> None:
+def test_jobs_that_the_controller_has_forgotten(release: str, history: str, rest: bool, tmp_path: Path) -> None:
     accounting = history == "slurmdbd"
     if accounting and (absent := slurm_cluster.missing_accounting()):
         pytest.skip(absent)
     with (
-        cluster(accounting=accounting, jobcomp=history == "jobcomp", min_job_age=2) as slurm,
+        cluster(release, accounting=accounting, jobcomp=history == "jobcomp", min_job_age=2) as slurm,
         agent(slurm, tmp_path, rest=rest) as fallow,
     ):
         seen = slurm.submit("sleep 10", "--gres=gpu:2", "-J", "seen")
@@ -243,12 +247,14 @@ def test_jobs_that_the_controller_has_forgotten(history: str, rest: bool, tmp_pa
         fallow.assert_none_twice()
 
 
-def test_what_a_job_asked_for_and_what_it_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("release", "rest"), CASES)
+def test_what_a_job_asked_for_and_what_it_used(release: str, rest: bool, tmp_path: Path) -> None:
     if absent := slurm_cluster.missing_accounting():
         pytest.skip(absent)
-    with cluster(accounting=True) as slurm, agent(slurm, tmp_path) as fallow:
-        burns = "import time; x = bytearray(200 << 20); end = time.process_time() + 2\nwhile time.process_time() < end: pass"
-        job = slurm.submit(f"/usr/bin/env python3 -c '{burns}'; sleep 1", "--gres=gpu:3", "--mem=4G", "-c2", "-t", "30")
+    with cluster(release, accounting=True) as slurm, agent(slurm, tmp_path, rest=rest) as fallow:
+        # Perl, since it is in every release's tree: 200 MiB, 2 s.
+        burns = "$n = 200 << 20; $x = chr(97) x $n; while ((times)[0] < 2) {}"
+        job = slurm.submit(f"perl -e '{burns}'; sleep 1", "--gres=gpu:3", "--mem=4G", "-c2", "-t", "30")
         found: list[LogRecord] = []
 
         def known() -> bool:
