@@ -50,7 +50,6 @@ RESERVATION_NODES: Final = "fallow.reservation.nodes"  # array of names
 RESERVATION_USERS: Final = "fallow.reservation.users"
 RESERVATION_ACCOUNTS: Final = "fallow.reservation.accounts"
 RESERVATION_FLAGS: Final = "fallow.reservation.flags"
-ERROR_TYPE: Final = "error.type"
 RECORD_UID: Final = "log.record.uid"  # records with the same one are one
 EVENT_NAME: Final = "event.name"
 PROCESS_PID: Final = "process.pid"  # as the host numbers it

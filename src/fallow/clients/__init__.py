@@ -1,2 +1,1 @@
-"""Thin wrappers of what is foreign: the only modules that load vendor libraries or speak to the kernel directly."""
-"""The doors to vendors' libraries, programs and servers: no component imports or calls them any other way."""
+"""The doors to the kernel and to vendors' libraries, programs and servers: no component reaches them any other way."""
