@@ -58,10 +58,9 @@ test: $(VENV)/.installed probes
 	$(BIN)/python -m pytest
 
 # Building the Collector takes minutes where it is not cached: not within the time of a test.
-e2e: $(VENV)/.installed-e2e probes
 # Building the Collector and fetching other releases of Slurm takes minutes where they are not cached: not within the
 # time of a test.
-e2e: $(VENV)/.installed-e2e
+e2e: $(VENV)/.installed-e2e probes
 	$(BIN)/python tests/e2e/collector.py
 	$(BIN)/python tests/e2e/slurm_releases.py
 	$(BIN)/python -m pytest -m e2e tests/e2e
