@@ -9,6 +9,7 @@
 #   make docs    list the components
 #   make probes  compile the eBPF programs (clang, llvm, libbpf-dev); the others do so by themselves
 #   make wheel   a wheel in dist/, with the eBPF programs
+#   make docs    regenerate docs/receivers from what the receivers say of themselves
 .DEFAULT_GOAL := help
 .PHONY: help run test e2e check bench proto schema docs probes wheel clean
 
@@ -78,8 +79,8 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/fallow rules check rules
-	$(MAKE) proto schema
-	@git diff --exit-code --stat -- src/fallow/recommend rules/cre.schema.json || { echo "Generated files differ from their sources: commit what make proto schema wrote." >&2; exit 1; }
+	$(MAKE) proto schema docs
+	@git diff --exit-code --stat -- src/fallow/recommend rules/cre.schema.json docs/receivers || { echo "Generated files differ from their sources: commit what make proto schema docs wrote." >&2; exit 1; }
 
 proto: $(VENV)/.installed
 	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=../src --pyi_out=../src --grpc_python_out=../src fallow/recommend/v1/recommend.proto
@@ -88,7 +89,7 @@ schema: $(VENV)/.installed
 	$(BIN)/fallow rules schema > rules/cre.schema.json
 
 docs: $(VENV)/.installed
-	$(BIN)/fallow components
+	$(BIN)/python -m fallow.reference docs/receivers
 
 clean:
 	rm -f $(PROBES)/*.bpf.o

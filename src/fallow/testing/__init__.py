@@ -1,5 +1,6 @@
 """The checks that our own components pass, for components of others too."""
 
-from fallow.testing.components import Metadata, check_component, context, metadata
+from fallow.reference import Metadata, metadata
+from fallow.testing.components import check_component, context
 
 __all__ = ["Metadata", "check_component", "context", "metadata"]

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from opentelemetry.metrics import NoOpMeter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from fallow.batch import Batch, MetricBatch, OtlpRequest
 from fallow.component import ComponentKind, Context, Exporter, Factory, Forwarder, Processor, Receiver
-from fallow.document import load
 from fallow.ledger import Ledger
-from fallow.registry import components, factory
+from fallow.reference import metadata
+from fallow.registry import factory
 from fallow.series import SeriesKey, SeriesTable
 
 
