@@ -40,9 +40,9 @@ _RESOURCE_METRICS, _SCOPE_METRICS, _METRICS, _GAUGE, _SUM, _POINTS = 1, 2, 2, 5,
 _SCHEMA: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Instrument:
-    """What a metric is, as OTLP carries it."""
+    """What a metric is, as OTLP carries it; one object for each metric, known by its identity."""
 
     name: str
     unit: str
@@ -171,8 +171,12 @@ def _field(number: int, body: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    if value < 128:
-        return _SMALL[value]
+    if value < len(_SHORT):
+        return _SHORT[value]
+    return _varint_of(value)
+
+
+def _varint_of(value: int) -> bytes:
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -181,4 +185,4 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-_SMALL: Final = tuple(bytes([n]) for n in range(128))
+_SHORT: Final = tuple(_varint_of(n) for n in range(1024))
