@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+import pytest
+
 
 def _kernel_sources() -> list[Path]:
     root = Path(__file__).parents[1]
@@ -16,3 +18,9 @@ def _kernel_sources() -> list[Path]:
 _DIGEST = hashlib.sha256(b"".join(p.read_bytes() for p in _kernel_sources())).hexdigest()[:16]
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fallow" / "kernels" / _DIGEST
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_CACHE))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="Write expected files anew; fails where one differed."
+    )
