@@ -38,6 +38,18 @@ static int count, opened;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* -- the state file ------------------------------------------------------------------------------------------------ */
+static short places[4 * LINES]; /* of the last line for a key, plus one; where it hashes to or behind */
+
+static short *place(const char *device, const char *key)
+{
+    unsigned at = 2166136261U;
+    for (const char *c = device; *c; c++) at = (at ^ (unsigned char)*c) * 16777619U;
+    for (const char *c = key; *c; c++) at = (at ^ (unsigned char)*c) * 16777619U;
+    for (at %= 4 * LINES; places[at]; at = (at + 1) % (4 * LINES))
+        if (!strcmp(lines[places[at] - 1].key, key) && !strcmp(lines[places[at] - 1].device, device)) break;
+    return &places[at];
+}
+
 static void reload(void) /* with the lock held */
 {
     static struct timespec seen;
@@ -45,22 +57,23 @@ static void reload(void) /* with the lock held */
     struct stat st;
     char text[256];
     const char *path = getenv("FAKE_NVML");
-    if (!path || stat(path, &st)) { count = 0; seen.tv_sec = 0; return; }
+    if (!path || stat(path, &st)) { count = 0; seen.tv_sec = 0; memset(places, 0, sizeof places); return; }
     if (st.st_ino == inode && st.st_mtim.tv_sec == seen.tv_sec && st.st_mtim.tv_nsec == seen.tv_nsec) return;
     FILE *file = fopen(path, "r");
     if (!file) return;
     for (count = 0; count < LINES && fgets(text, sizeof text, file);)
         if (sscanf(text, "%7s %63s %159[^\n]", lines[count].device, lines[count].key, lines[count].answer) == 3) count++;
     fclose(file);
+    memset(places, 0, sizeof places);
+    for (int i = 0; i < count; i++) *place(lines[i].device, lines[i].key) = (short)(i + 1);
     seen = st.st_mtim;
     inode = st.st_ino;
 }
 
 static const char *find(const char *device, const char *key)
 {
-    for (int i = count; i-- > 0;)
-        if (!strcmp(lines[i].device, device) && !strcmp(lines[i].key, key)) return lines[i].answer;
-    return NULL;
+    short at = *place(device, key);
+    return at ? lines[at - 1].answer : NULL;
 }
 
 static int lookup(const char *device, const char *key, char *answer)
@@ -373,7 +386,7 @@ API int nvmlGpmMetricsGet(gpm_request *request)
 }
 
 /* -- events -------------------------------------------------------------------------------------------------------- */
-typedef struct { ull types[GPUS]; int taken; } event_set;
+typedef struct { ull types[GPUS]; int taken, dead; } event_set;
 typedef struct { device *device; ull type, data; unsigned gpu_instance, compute_instance; } event;
 API int nvmlEventSetCreate(event_set **out)
 {
@@ -397,6 +410,8 @@ API int nvmlEventSetWait_v2(event_set *set, event *out, unsigned timeout_ms)
     char all[160];
     int seen = 0, code = TIMEOUT;
     if (lookup("sys", "*", all) && *all == '!') return atoi(all + 1);
+    if (lookup("sys", "nvmlEventSetWait", all) && *all == '!') set->dead = atoi(all + 1);
+    if (set->dead) return set->dead; /* from then on */
     pthread_mutex_lock(&lock);
     reload();
     for (int i = 0; i < count && code == TIMEOUT; i++) {

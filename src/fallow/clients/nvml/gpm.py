@@ -9,7 +9,7 @@ from typing import Any
 import pynvml
 
 from fallow.clients.nvml.errors import Failed, NvmlError, Unsupported, call, error_of
-from fallow.clients.nvml.values import Handle
+from fallow.clients.nvml.values import Handle, member_of
 
 
 class GpmWindow:
@@ -46,7 +46,8 @@ class GpmWindow:
             return {}
         self._request.sample1, self._request.sample2 = before, sample
         call("nvmlGpmMetricsGet", self._request)
-        return {id: _gpm_value(self._request.metrics[i]) for i, id in enumerate(self._ids)}
+        metrics = self._request.metrics
+        return {id: _gpm_value(metrics[i]) for i, id in enumerate(self._ids)}
 
     def close(self) -> None:
         """Give the samples back; safe twice."""
@@ -57,8 +58,8 @@ class GpmWindow:
 
 
 def _gpm_value(metric: Any) -> float | NvmlError:
-    code = int(metric.nvmlReturn)
+    code = member_of(metric, "nvmlReturn")
     if code:
         return error_of(code)
-    value = float(metric.value)
+    value = float(member_of(metric, "value"))
     return value if math.isfinite(value) else Failed(pynvml.NVML_ERROR_NO_DATA)
