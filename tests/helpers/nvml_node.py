@@ -27,8 +27,11 @@ START = 1_760_000_000 * SECOND
 class Node:
     """A node with GPUs of one kind; second 0 is the first tick."""
 
-    def __init__(self, folder: Path, card: str = "hopper", gpus: int = 8, **config: Any) -> None:
-        fake_nvml.preload()
+    def __init__(
+        self, folder: Path, card: str = "hopper", gpus: int = 8, *, preload: bool = True, **config: Any
+    ) -> None:
+        if preload:
+            fake_nvml.preload()
         os.environ["FAKE_NVML"] = str(folder / "state")
         self.state = fake_nvml.State(folder / "state", card, gpus)
         self.config = NvmlReceiverConfig.model_validate(config)

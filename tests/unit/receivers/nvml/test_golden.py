@@ -205,6 +205,19 @@ def test_xid_events(tmp_path: Path, golden: Golden) -> None:
         golden.check("xid-events", s.story.shown())
 
 
+def test_deaf(tmp_path: Path, golden: Golden) -> None:
+    """While a lost GPU is listened to, the driver tells nothing of the others: they are listened to anew."""
+    with stage(tmp_path, gpus=2, profiling=False, processes=False) as s:
+        s.pass_by(0)
+        s.set(f"1 * {LOST}", f"sys nvmlEventSetWait {LOST}")
+        s.pass_by(1)
+        s.pass_by(10)
+        s.drop("sys nvmlEventSetWait")
+        s.set("sys event 8 31 0")
+        s.tick(11, "an Xid of the other")
+        golden.check("deaf", s.story.shown())
+
+
 def test_failed_calls(tmp_path: Path, golden: Golden) -> None:
     """A call that fails once, values that cannot be: a gap, and nothing else."""
     with stage(tmp_path, profiling=False, processes=False) as s:

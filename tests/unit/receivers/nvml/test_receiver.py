@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -177,6 +179,75 @@ def test_a_driver_may_come_after_the_start(run: Run) -> None:
         "fallow.gpu.driver.lost",
         "fallow.gpu.driver.found",
     ]
+
+
+def in_a_process_of_its_own(program: str, **environment: str) -> list[str]:
+    """Lines that a program prints; a library is loaded once in a process."""
+    plain = {k: v for k, v in os.environ.items() if k != "FAKE_NVML"}
+    environment |= {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=plain | environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_an_upgraded_driver_is_found_with_its_library(tmp_path: Path) -> None:
+    program = f"""
+from pathlib import Path
+from helpers.nvml_node import Node
+from helpers.otlp_text import events, metrics
+
+node = Node(Path({str(tmp_path)!r}), "hopper", 1, preload=False)
+def tick(second):
+    requests = node.tick(second)
+    for name, found in events(requests):
+        if ".driver." in name:
+            print(name, found.get("fallow.gpu.reason"), found.get("fallow.gpu.driver.version"))
+    print(len(metrics(requests)) > 20)
+tick(0)
+node.state.set("sys * !1")
+tick(1)
+node.state.drop("sys *")
+node.state.set("sys kernel 580.65.06")
+library = Path({str(tmp_path)!r}) / "libnvidia-ml.so.1"
+library.unlink()
+library.symlink_to({str(fake_nvml.build() / "libnvidia-ml.so.1")!r})
+tick(3)
+tick(6)
+"""
+    (tmp_path / "libnvidia-ml.so.1").symlink_to(fake_nvml.build("570.00") / "libnvidia-ml.so.1")
+    assert in_a_process_of_its_own(program, LD_LIBRARY_PATH=str(tmp_path)) == [
+        "True",
+        "fallow.gpu.driver.lost uninitialized None",
+        "False",
+        "fallow.gpu.driver.lost lib_rm_version_mismatch None",
+        "False",
+        "fallow.gpu.driver.found None 580.65.06",
+        "True",
+    ]
+
+
+def test_without_the_library_of_the_vendor_it_says_what_to_install(tmp_path: Path) -> None:
+    program = f"""
+import asyncio, sys
+from pathlib import Path
+sys.modules["pynvml"] = None
+from fallow.errors import PermanentError
+from fallow.testing import context
+from fallow_receivers.nvml import FACTORY, NvmlReceiverConfig
+
+async def story():
+    receiver = FACTORY.build(NvmlReceiverConfig(), context("nvml", Path({str(tmp_path)!r})))
+    try:
+        await receiver.start(None)
+    except PermanentError as error:
+        print(error)
+    await receiver.shutdown()
+
+asyncio.run(story())
+"""
+    assert in_a_process_of_its_own(program) == ["receiver nvml: needs nvidia-ml-py: pip install 'fallow[gpu]'"]
 
 
 @pytest.mark.parametrize(
