@@ -36,6 +36,8 @@ K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
 SERVICE_NAME: Final = "service.name"
 GPU_INDEX: Final = "fallow.gpu.index"
+SIGNAL: Final = "fallow.signal"  # of a health reading: the signal that it is about
+IO_DIRECTION: Final = "network.io.direction"
 JOB_ID: Final = "fallow.job.id"
 JOB_NAME: Final = "fallow.job.name"
 JOB_STATE: Final = "fallow.job.state"  # the scheduler's word: RUNNING, COMPLETED, OUT_OF_MEMORY …
@@ -126,11 +128,61 @@ HW_ERRORS: Final = "hw.errors"
 HW_STATUS: Final = "hw.status"
 PROCESS_GPU_MEMORY: Final = "fallow.process.gpu.memory.usage"
 PROCESS_GPU_UTILIZATION: Final = "fallow.process.gpu.utilization"
+GPU_ENCODER: Final = "fallow.gpu.encoder.utilization"
+GPU_DECODER: Final = "fallow.gpu.decoder.utilization"
+GPU_MEMORY_FREE: Final = "fallow.gpu.memory.free"
+GPU_MEMORY_RESERVED: Final = "fallow.gpu.memory.reserved"
+GPU_MEMORY_TEMPERATURE: Final = "fallow.gpu.memory.temperature"
+GPU_MEMORY_CLOCK: Final = "fallow.gpu.memory.clock"
+GPU_POWER_LIMIT: Final = "fallow.gpu.power.limit"
+GPU_IO: Final = "hw.gpu.io"
 GPU_PCIE: Final = "fallow.gpu.pcie.throughput"
+GPU_PCIE_REPLAYS: Final = "fallow.gpu.pcie.replays"
+GPU_PCIE_GENERATION: Final = "fallow.gpu.pcie.link.generation"
+GPU_PCIE_WIDTH: Final = "fallow.gpu.pcie.link.width"
 GPU_NVLINK: Final = "fallow.gpu.nvlink.throughput"
+GPU_NVLINK_TOTAL: Final = "fallow.gpu.nvlink.throughput.total"
+GPU_NVLINK_ERRORS: Final = "fallow.gpu.nvlink.errors"
 GPU_SM_CLOCK: Final = "fallow.gpu.sm.clock"
+GPU_THROTTLE_REASONS: Final = "fallow.gpu.throttle.reasons"
+GPU_THROTTLE_ACTIVE: Final = "fallow.gpu.throttle.active"
+GPU_THROTTLE_TIME: Final = "fallow.gpu.throttle.time"
+GPU_XID: Final = "fallow.gpu.xid"
+GPU_XID_ERRORS: Final = "fallow.gpu.xid.errors"
+HW_ERRORS: Final = "hw.errors"
+GPU_ROWS_REMAPPED: Final = "fallow.gpu.memory.rows.remapped"
+GPU_ROW_REMAP_FAILED: Final = "fallow.gpu.memory.rows.remap_failed"
+GPU_PAGES_RETIRED: Final = "fallow.gpu.memory.pages.retired"
+PROCESS_GPU_MEMORY: Final = "fallow.process.gpu.memory.usage"
+PROCESS_GPU_UTILIZATION: Final = "fallow.process.gpu.utilization"
+CUDA_LAUNCHES: Final = "fallow.cuda.launches"
+CUDA_GRAPH_LAUNCHES: Final = "fallow.cuda.graph.launches"
+CUDA_ALLOCATED: Final = "fallow.cuda.allocated"
+CUDA_COPIED: Final = "fallow.cuda.copied"
+CUDA_OPERATIONS: Final = "fallow.cuda.operations"
+CPU_TIME: Final = "system.cpu.time"
+CPU_UTILIZATION: Final = "system.cpu.utilization"
+HOST_MEMORY_USAGE: Final = "system.memory.usage"
+HOST_BOOT_TIME: Final = "fallow.host.boot.time"
+HOST_UPTIME: Final = "system.uptime"
+HOST_PRESSURE: Final = "fallow.host.pressure.time"
+DISK_IO: Final = "system.disk.io"
+NETWORK_IO: Final = "system.network.io"
+NETWORK_ERRORS: Final = "system.network.errors"
+CONTAINER_CPU_TIME: Final = "container.cpu.time"
+CONTAINER_MEMORY_USAGE: Final = "container.memory.usage"
+CONTAINER_RESTARTS: Final = "k8s.container.restart.count"
 SERVING_REQUESTS: Final = "fallow.serving.requests"
 SERVING_REQUEST_RATE: Final = "fallow.serving.request.rate"
+SERVING_RUNNING: Final = "fallow.serving.requests.running"
+SERVING_WAITING: Final = "fallow.serving.requests.waiting"
+SERVING_KV_CACHE: Final = "fallow.serving.kv_cache.utilization"
+SERVING_PREEMPTIONS: Final = "fallow.serving.preemptions"
+SERVING_TOKENS: Final = "fallow.serving.tokens"
+SCHEDULER_GPUS: Final = "fallow.scheduler.gpus"
+SCHEDULER_JOBS: Final = "fallow.scheduler.jobs"
+SCHEDULER_NODES: Final = "fallow.scheduler.nodes"
+SIGNAL_HEALTH: Final = "fallow.signal.health"
 EVENT: Final = "fallow.event"
 CUDA_KERNEL_LAUNCHES: Final = "fallow.cuda.kernel.launches"
 CUDA_GRAPH_LAUNCHES: Final = "fallow.cuda.graph.launches"
@@ -192,9 +244,53 @@ SIGNALS: Final[dict[str, str]] = {
     GPU_TENSOR: "1",
     GPU_DRAM: "1",
     GPU_MEMORY_CONTROLLER: "1",
+    GPU_FP64: "1",
+    GPU_FP32: "1",
+    GPU_FP16: "1",
+    GPU_ENCODER: "1",
+    GPU_DECODER: "1",
+    GPU_MEMORY_FREE: "By",
+    GPU_MEMORY_RESERVED: "By",
+    GPU_MEMORY_TEMPERATURE: "Cel",
+    GPU_MEMORY_CLOCK: "Hz",
+    GPU_POWER_LIMIT: "W",
+    GPU_IO: "By",
     GPU_PCIE: "By/s",
-    GPU_NVLINK: "By/s",
+    GPU_PCIE_REPLAYS: "{replay}",
+    GPU_PCIE_GENERATION: "{generation}",
+    GPU_PCIE_WIDTH: "{lane}",
+    GPU_NVLINK: "By/s",  # by direction
+    GPU_NVLINK_TOTAL: "By/s",  # where a source gives only the sum of both directions
+    GPU_NVLINK_ERRORS: "{error}",
     GPU_SM_CLOCK: "Hz",
+    GPU_THROTTLE_REASONS: "{bitmask}",  # bits of nvmlClocksEventReasons
+    GPU_THROTTLE_ACTIVE: "{flag}",
+    GPU_THROTTLE_TIME: "s",
+    GPU_XID: "{xid}",  # the code of the last one
+    GPU_XID_ERRORS: "{error}",
+    HW_ERRORS: "{error}",
+    GPU_ROWS_REMAPPED: "{row}",
+    GPU_ROW_REMAP_FAILED: "{flag}",
+    GPU_PAGES_RETIRED: "{page}",
+    PROCESS_GPU_MEMORY: "By",
+    PROCESS_GPU_UTILIZATION: "1",
+    CUDA_LAUNCHES: "{call}",
+    CUDA_GRAPH_LAUNCHES: "{call}",
+    CUDA_ALLOCATED: "By",
+    CUDA_COPIED: "By",
+    CUDA_OPERATIONS: "{call}",
+    CPU_TIME: "s",
+    CPU_UTILIZATION: "1",
+    HOST_MEMORY_USAGE: "By",
+    HOST_BOOT_TIME: "s",  # Unix time
+    HOST_UPTIME: "s",
+    HOST_PRESSURE: "s",
+    DISK_IO: "By",
+    NETWORK_IO: "By",
+    NETWORK_ERRORS: "{error}",
+    CONTAINER_CPU_TIME: "s",
+    CONTAINER_MEMORY_USAGE: "By",  # the working set
+    CONTAINER_RESTARTS: "{restart}",
     SERVING_REQUESTS: "{request}",  # cumulative count of requests served
     SERVING_REQUEST_RATE: "{request}/s",
     CUDA_KERNEL_LAUNCHES: "{launch}",
@@ -244,6 +340,15 @@ SIGNALS: Final[dict[str, str]] = {
     JOB_MEMORY_LIMIT: "By",
     JOB_TIME_LIMIT: "s",
     JOB_TIME_USED: "s",
+    SERVING_RUNNING: "{request}",
+    SERVING_WAITING: "{request}",
+    SERVING_KV_CACHE: "1",
+    SERVING_PREEMPTIONS: "{preemption}",
+    SERVING_TOKENS: "{token}",
+    SCHEDULER_GPUS: "{gpu}",
+    SCHEDULER_JOBS: "{job}",
+    SCHEDULER_NODES: "{node}",
+    SIGNAL_HEALTH: "{state}",  # 0 is ok; the numbers of the other states are in fallow.signals
     EVENT: "{event}",  # 1 at the time of each event, labelled with event.name
 }
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docs import make_signals
 from fallow.logfile import load_sources
 from fallow.replay import load_mapping
+from fallow.semconv import SIGNALS
 from fallow_processors.cre import CreConfig
 from fallow_processors.cre.document import parse_rules
+from fallow_processors.normalise import describe
 from fallow_processors.recommender import load_playbook
 from helpers.cre_feed import Feed, ruleset
 
@@ -75,3 +78,11 @@ def test_links_lead_somewhere(page: str) -> None:
     path = ROOT / page
     links = [link for link in re.findall(r"\]\(([^)#]+)", path.read_text()) if not link.startswith("http")]
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_table_of_signals_is_what_the_code_has() -> None:
+    assert make_signals.page(make_signals.PAGE.read_text()) == make_signals.PAGE.read_text()
+
+
+def test_every_signal_has_a_source() -> None:
+    assert {row["signal"] for row in describe()} == set(SIGNALS)

@@ -7,6 +7,9 @@ Of two samples of one series at one time one is kept; the others count as ``dupl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
+
 from fallow.component import Context, Factory
 from fallow_processors.normalise.config import NormaliseConfig
 
@@ -17,6 +20,13 @@ def _build(config: NormaliseConfig, context: Context) -> object:
     return NormaliseProcessor(config, context)
 
 
+def describe() -> Iterator[dict[str, object]]:
+    """The built-in table, a row at a time: what ``fallow components normalise`` prints."""
+    from fallow_processors.normalise.table import load_table
+
+    return (asdict(line) for line in load_table().lines())
+
+
 FACTORY = Factory(type="normalise", config=NormaliseConfig, build=_build)
 
-__all__ = ["FACTORY", "NormaliseConfig"]
+__all__ = ["FACTORY", "NormaliseConfig", "describe"]

@@ -54,6 +54,9 @@ class RowDocument(_Document):
     offset: float = Field(default=0.0, allow_inf_nan=False, description="What is added after that.")
     rename: dict[str, str] = Field(default={}, description="Renames of this row, before those of its source.")
     set: dict[str, str] = Field(default={}, description="Labels that this row adds.")
+    values: dict[str, dict[str, str]] = Field(
+        default={}, description="Label (as renamed) → the source's word → ours; other words stay as they are."
+    )
 
 
 class SourceDocument(_Document):
@@ -73,6 +76,7 @@ class SourceDocument(_Document):
         default=[], description="Patterns of pods that are the exporter itself: such pod labels name no workload."
     )
     set: dict[str, str] = Field(default={}, description="Labels that every row of this source adds.")
+    strip: dict[str, str] = Field(default={}, description="Label (as renamed) → what its values begin with needlessly.")
     rows: list[RowDocument] = Field(description="What it calls the signals.")
 
 
@@ -94,6 +98,20 @@ class Mapped:
     offset: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A row of the table for people: what a source calls a signal, and when that is meant."""
+
+    source: str
+    scope: str
+    name: str
+    when: str
+    signal: str
+    unit: str
+    scale: float
+    sets: str
+
+
 class _Rule(NamedTuple):
     rank: int
     source: SourceDocument
@@ -111,6 +129,24 @@ class SignalTable:
         for source in sources:
             for row in source.rows:
                 self._rules.setdefault(row.name, []).append(_Rule(names.index(source.source), source, row))
+
+    def lines(self) -> Iterator[Line]:
+        """Every row, by source in the order of precedence."""
+        for rule in sorted((rule for rules in self._rules.values() for rule in rules), key=lambda rule: rule.rank):
+            row, unit = rule.row, SIGNALS[rule.row.signal]
+            conditions = [f"{label} {' | '.join(patterns)}" for label, patterns in row.when.items()]
+            yield Line(
+                source=rule.source.source,
+                scope=", ".join(rule.source.scope),
+                name=row.name,
+                when="; ".join(
+                    [*(["unit " + " | ".join(u or "none" for u in row.unit)] if row.unit else []), *conditions]
+                ),
+                signal=row.signal,
+                unit=unit,
+                scale=row.scale,
+                sets=", ".join(f"{label}={value}" for label, value in row.set.items()),
+            )
 
     def map(self, key: SeriesKey) -> Mapped | None:
         """What the series is; None where no row applies."""
@@ -149,9 +185,11 @@ def _divisor(scale: float) -> float:
 
 def _normalised(rule: _Rule, key: SeriesKey) -> SeriesKey:
     source, row = rule.source, rule.row
-    point = _renamed(dict(key.attributes), row.rename | source.rename)
+    point = _renamed(dict(key.attributes), row.rename | source.rename | row.rename)
     if _matches(point.get(K8S_POD_NAME, ""), source.exporter_pods):
         point = {label: value for label, value in point.items() if not label.startswith(("k8s.", "container."))}
+    point = {label: value.removeprefix(source.strip.get(label, "")) for label, value in point.items()}
+    point = {label: row.values.get(label, {}).get(value, value) for label, value in point.items()}
     point |= source.set | row.set
     point = dict(_kept(point, source.drop))
     resource = dict(key.resource)

@@ -15,7 +15,7 @@ from fallow.semconv import SIGNALS
 from fallow.series import SeriesKey, SeriesTable
 from fallow.series.table import pairs
 from fallow.testing.components import context
-from fallow_processors.normalise import NormaliseConfig
+from fallow_processors.normalise import NormaliseConfig, describe
 from fallow_processors.normalise.processor import NormaliseProcessor
 
 UUID = "GPU-5c0f2f2e-7a4e-4e0e-9f3b-6f6f0b6a2c11"
@@ -87,6 +87,19 @@ class Normaliser:
         ("DCGM_FI_PROF_DRAM_ACTIVE", 0.5, "fallow.gpu.dram.utilization", 0.5),
         ("DCGM_FI_PROF_PCIE_TX_BYTES", 7, "fallow.gpu.pcie.throughput", 7),
         ("DCGM_FI_PROF_NVLINK_RX_BYTES", 7, "fallow.gpu.nvlink.throughput", 7),
+        ("DCGM_FI_DEV_GPU_UTIL_RATIO", 0.57, "hw.gpu.utilization", 0.57),
+        ("DCGM_FI_DEV_FB_USED_BYTES", 2, "hw.gpu.memory.usage", 2),
+        ("DCGM_FI_DEV_BOARD_POWER_WATTS", 300.5, "hw.power", 300.5),
+        ("DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL", 15, "hw.energy", 15),
+        ("DCGM_FI_DEV_SM_CLOCK_HERTZ", 1.98e9, "fallow.gpu.sm.clock", 1.98e9),
+        ("DCGM_FI_DEV_POWER_VIOLATION", 2.5e9, "fallow.gpu.throttle.time", 2.5),
+        ("DCGM_FI_DEV_GPU_POWER_THROTTLE_SECONDS_TOTAL", 2.5, "fallow.gpu.throttle.time", 2.5),
+        ("nvmlDeviceGetPowerUsage", 300_500, "hw.power", 300.5),
+        ("nvmlDeviceGetPcieThroughput.tx", 3, "fallow.gpu.pcie.throughput", 3000),
+        ("NVML_GPM_METRIC_SM_UTIL", 57, "fallow.gpu.sm.utilization", 0.57),
+        ("nvidia_gpu_duty_cycle", 57, "hw.gpu.utilization", 0.57),
+        ("gpu_device_utilization", 57, "hw.gpu.utilization", 0.57),
+        ("vllm:gpu_cache_usage_perc", 0.9, "fallow.serving.kv_cache.utilization", 0.9),
         ("vllm:request_success_total", 7, "fallow.serving.requests", 7),
         ("vllm:request_success", 7, "fallow.serving.requests", 7),
     ],
@@ -168,7 +181,7 @@ def test_without_host_or_device_the_reporters_address_stays() -> None:
     [
         pytest.param("hw.power", "W", {"hw.type": "cpu", "hw.id": "cpu0"}, id="power-of-a-cpu"),
         pytest.param("hw.temperature", "Cel", {"hw.id": "sensor-3"}, id="temperature-of-something"),
-        pytest.param("hw.gpu.utilization", "1", {"hw.id": UUID, "hw.gpu.task": "encoder"}, id="only-the-encoder"),
+        pytest.param("hw.gpu.utilization", "1", {"hw.id": UUID, "hw.gpu.task": "jpeg"}, id="only-a-task"),
         pytest.param("hw.gpu.memory.usage", "MiBy", {"hw.id": UUID}, id="a-unit-that-no-row-knows"),
     ],
 )
@@ -185,11 +198,99 @@ def test_a_gpu_without_hw_type_is_known_by_its_uuid() -> None:
     assert key.labels["hw.type"] == "gpu"
 
 
-@pytest.mark.parametrize("name", ["node_load1", "hw.gpu.memory.utilization", "DCGM_FI_DEV_XID_ERRORS"])
+@pytest.mark.parametrize("name", ["node_load1", "hw.gpu.memory.utilization", "DCGM_FI_DEV_FAN_SPEED"])
 def test_unknown_names_pass_unchanged(name: str) -> None:
     key, value = Normaliser().one(name, 0.25, {"cpu": "0"}, "1", {"service.name": "x"})
     assert key == SeriesKey(name, "1", "some scope", (("service.name", "x"),), (("cpu", "0"),))
     assert value == 0.25
+
+
+@pytest.mark.parametrize(
+    ("scope", "name", "attributes", "unit", "expected"),
+    [
+        pytest.param(
+            "dynolog",
+            "hw.gpu.utilization",
+            {"hw.gpu.task": "general"},
+            "1",
+            "fallow.gpu.engine.utilization",
+            id="dynolog",
+        ),
+        pytest.param(
+            "dynolog", "hw.gpu.utilization", {"hw.gpu.task": "device"}, "1", "hw.gpu.utilization", id="device"
+        ),
+        pytest.param(
+            "any", "hw.gpu.utilization", {"hw.gpu.task": "general"}, "1", "hw.gpu.utilization", id="convention"
+        ),
+        pytest.param("dynolog", "hw.gpu.io", {}, "By/s", "fallow.gpu.pcie.throughput", id="a-rate"),
+        pytest.param("any", "hw.gpu.io", {}, "By", "hw.gpu.io", id="a-count"),
+        pytest.param(
+            "otelcol.gpu.collector",
+            "hw.gpu.memory.utilization",
+            {},
+            "1",
+            "fallow.gpu.memory_controller.utilization",
+            id="the-memory-controller",
+        ),
+        pytest.param("any", "hw.gpu.memory.utilization", {}, "1", "hw.gpu.memory.utilization", id="nobody-knows"),
+        pytest.param(
+            "any", "hw.errors", {"hw.type": "gpu", "error.type": "xid"}, "{error}", "hw.errors", id="an-error"
+        ),
+    ],
+)
+def test_one_name_means_what_its_sender_means(
+    scope: str, name: str, attributes: Mapping[str, str], unit: str, expected: str
+) -> None:
+    normalise = Normaliser()
+    series = normalise.series.intern(SeriesKey(name, unit, scope, pairs({"host.name": "n1"}), pairs(attributes)))
+    found = normalise.batch([series], [1], [0.5]).metrics
+    assert found is not None
+    assert [normalise.series.key(s).name for s in found.series.tolist()] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (
+            ("node_cpu_seconds_total", {"cpu": "3", "mode": "irq"}),
+            ("system.cpu.time", {"cpu": "cpu3", "state": "interrupt"}),
+        ),
+        (
+            ("node_disk_written_bytes_total", {"device": "nvme0n1"}),
+            ("system.disk.io", {"device": "nvme0n1", "direction": "write"}),
+        ),
+        (
+            ("container_cpu_usage_seconds_total", {"pod": "p", "namespace": "n", "container": "c", "cpu": "total"}),
+            ("container.cpu.time", {"k8s.pod.name": "p", "k8s.namespace.name": "n", "k8s.container.name": "c"}),
+        ),
+    ],
+)
+def test_hosts_and_containers_are_the_same_under_two_vocabularies(
+    ours: tuple[str, dict[str, str]], theirs: tuple[str, dict[str, str]]
+) -> None:
+    host = {"host.name": "n1"}
+    normalise = Normaliser()
+    assert (
+        normalise.one(*((ours[0], 1.0, ours[1], "", host)))[0] == normalise.one(theirs[0], 1.0, theirs[1], "s", host)[0]
+    )
+
+
+@pytest.mark.parametrize("container", ["", "POD"])
+def test_a_pods_sum_and_its_pause_container_are_no_container(container: str) -> None:
+    key, _ = Normaliser().one("container_cpu_usage_seconds_total", 1, {"pod": "p", "container": container})
+    assert key.name == "container_cpu_usage_seconds_total"
+
+
+def test_every_renamed_field_of_dcgm_that_the_table_has_is_there_under_both_names() -> None:
+    file = Path(__file__).parents[4] / "shared" / "dcgm46_aliases.txt"
+    if not file.exists():
+        pytest.skip("the list of renamed fields is not beside this checkout")
+    known = {str(row["name"]): row["signal"] for row in describe()}
+    pairs_of_names = [line.split(" (")[0].split(" -> ") for line in file.read_text().splitlines()]
+    # GPU_UTIL and its ratio are two fields with two units since 4.7; they are one signal all the same.
+    both = [(known.get(old), known.get(new)) for old, new in pairs_of_names if old in known or new in known]
+    assert len(both) > 25
+    assert all(old == new for old, new in both)
 
 
 def test_percent_under_the_conventional_name_is_scaled() -> None:
