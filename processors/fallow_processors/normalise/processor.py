@@ -36,6 +36,7 @@ class NormaliseProcessor:
         self._multiply: Float64Array = np.zeros(0)
         self._divide: Float64Array = np.zeros(0)
         self._offset: Float64Array = np.zeros(0)
+        self._least: Float64Array = np.zeros(0)
         self._rank = np.zeros(0, dtype=np.int16)
         self._last: Int64Array = np.zeros(0, dtype=np.int64)
         self._unknown = context.meter.create_counter(
@@ -58,6 +59,8 @@ class NormaliseProcessor:
         series = self._out[metrics.series]
         value = metrics.value * self._multiply[metrics.series] / self._divide[metrics.series]
         value += self._offset[metrics.series]
+        # What cannot be in the unit that its name stands for is no number of that unit; ``health`` says so.
+        value[(metrics.value > 0) & (metrics.value < self._least[metrics.series])] = np.nan
         rank = self._rank[metrics.series]
         dropped: Counter[str] = Counter()
         keep = series >= 0
@@ -149,6 +152,7 @@ class NormaliseProcessor:
         self._multiply[series] = found.multiply
         self._divide[series] = found.divide
         self._offset[series] = found.offset
+        self._least[series] = found.least
 
     def _grow(self, size: int) -> None:
         old = len(self._out)
@@ -159,4 +163,5 @@ class NormaliseProcessor:
         self._multiply = np.concatenate([self._multiply, np.ones(more)])
         self._divide = np.concatenate([self._divide, np.ones(more)])
         self._offset = np.concatenate([self._offset, np.zeros(more)])
+        self._least = np.concatenate([self._least, np.zeros(more)])
         self._rank = np.concatenate([self._rank, np.zeros(more, dtype=np.int16)])

@@ -51,6 +51,11 @@ class RowDocument(_Document):
     scale: Annotated[float, AfterValidator(_not_zero)] = Field(
         default=1.0, allow_inf_nan=False, description="What a value is multiplied with to be in the signal's unit."
     )
+    least: float = Field(
+        default=0.0,
+        ge=0,
+        description="The smallest value above 0 that the source can send; less is in another unit and becomes NaN.",
+    )
     offset: float = Field(default=0.0, allow_inf_nan=False, description="What is added after that.")
     rename: dict[str, str] = Field(default={}, description="Renames of this row, before those of its source.")
     set: dict[str, str] = Field(default={}, description="Labels that this row adds.")
@@ -96,6 +101,8 @@ class Mapped:
     multiply: float
     divide: float
     offset: float
+    least: float
+    """Of the received value: above 0 and below this it is in another unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +167,7 @@ class SignalTable:
                     multiply=rule.row.scale if divide == 1.0 else 1.0,
                     divide=divide,
                     offset=rule.row.offset,
+                    least=rule.row.least,
                 )
         return None
 
