@@ -108,10 +108,14 @@ class _Explainer:
     # -- what it needs -------------------------------------------------------------------------------------------------
     def _needs(self) -> Iterator[Part]:
         signals = self._signals()
+        required = self._required()
         for name in signals:
             unit = semconv.SIGNALS.get(name)
             kind = f"signal, unit {unit}" if unit else "metric under its own name, no signal of ours"
-            yield Part(f"{name} ({kind})", {"signal": name, "unit": unit or ""})
+            needed = promql.prom_name(name) in required
+            without = "the rule never fires" if needed else "the rule still fires, on its other signals alone"
+            facts = {"signal": name, "unit": unit or "", "required": needed}
+            yield Part(f"{name} ({kind}): without it {without}", facts)
         for source in dict.fromkeys(node.source for node in nodes(self._rule.root) if node.is_log):
             yield Part(f"source {source}", {"source": source})
         if self._own:
@@ -134,6 +138,17 @@ class _Explainer:
                     named = [c for c in selection(item.pattern.text).series if (c.path, c.op) == (("name",), "==")]
                     names += [str(c.constant) for c in named]
         return list(dict.fromkeys(names))
+
+    def _required(self) -> frozenset[str]:
+        """The metrics without which it never fires, by their PromQL names."""
+        found: frozenset[str] = frozenset()
+        for node in nodes(self._rule.root):
+            for item in node.positives:
+                if isinstance(item, Metric):
+                    found |= promql.required(item.expr, self._read())
+            if node.is_points:
+                found |= frozenset(map(promql.prom_name, self._signals())) - self._read()
+        return found
 
     def _read(self) -> frozenset[str]:
         return frozenset(

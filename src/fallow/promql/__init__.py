@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fallow.promql.engine import Condition, Edge, EdgeState, Engine, compile_kernels, describe
     from fallow.promql.errors import EvaluationError, PromqlError, UnsupportedError
     from fallow.promql.forms import WindowForm
+    from fallow.promql.needs import can_hold, required
     from fallow.promql.selectors import prom_name
     from fallow.promql.shards import Shards
 
@@ -25,10 +26,12 @@ _HOME = {
     "UnsupportedError": "errors",
     "Shards": "shards",
     "WindowForm": "forms",
+    "can_hold": "needs",
     "check": "compile",
     "compile_kernels": "engine",
     "describe": "engine",
     "prom_name": "selectors",
+    "required": "needs",
 }
 
 __all__ = [
@@ -41,10 +44,12 @@ __all__ = [
     "Shards",
     "UnsupportedError",
     "WindowForm",
+    "can_hold",
     "check",
     "compile_kernels",
     "describe",
     "prom_name",
+    "required",
 ]
 
 __getattr__ = exports(__name__, _HOME)
