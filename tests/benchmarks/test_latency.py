@@ -62,6 +62,7 @@ receivers:
 processors:
   decode:
   normalise:
+  health:
   cre: {{rules: [{pack}, rule.yaml]}}
   recommender:
 exporters:
@@ -71,7 +72,7 @@ service:
   pipelines:
     telemetry:
       receivers: [otlp]
-      processors: [decode, normalise, cre, recommender]
+      processors: [decode, normalise, health, cre, recommender]
       exporters: [recommendations]
 """
 

@@ -18,14 +18,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 CONFIG = """\
 receivers:
   otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{http}"}}}}}}
-processors: {{decode: , normalise: , cre: }}
+processors: {{decode: , normalise: , health: , cre: }}
 exporters:
   recommendations: {{endpoint: "127.0.0.1:{api}"}}
 service:
   snapshot: {{directory: state, interval: 50ms}}
   telemetry: {{health: {{endpoint: "127.0.0.1:{health}"}}}}
   pipelines:
-    telemetry: {{receivers: [otlp], processors: [decode, normalise, cre], exporters: [recommendations]}}
+    telemetry: {{receivers: [otlp], processors: [decode, normalise, health, cre], exporters: [recommendations]}}
 """
 
 

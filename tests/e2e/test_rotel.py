@@ -32,14 +32,14 @@ RULES = Path(__file__).parents[2] / "rules"
 FALLOW = """\
 receivers:
   otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{into}"}}}}}}
-processors: {{decode: , normalise: , cre: , recommender: }}
+processors: {{decode: , normalise: , health: , cre: , recommender: }}
 exporters:
   otlp: {{endpoint: "127.0.0.1:{out}", tls: {{insecure: true}}}}
   otlp_logs: {{endpoint: "127.0.0.1:{behind}", tls: {{insecure: true}}}}
 service:
   ledger: {{url: "sqlite:///ledger.db"}}
   pipelines:
-    telemetry: {{receivers: [otlp], processors: [decode, normalise, cre, recommender], exporters: [otlp, otlp_logs]}}
+    telemetry: {{receivers: [otlp], processors: [decode, normalise, health, cre, recommender], exporters: [otlp, otlp_logs]}}
 """
 
 

@@ -136,7 +136,7 @@ def scraped(minutes: int, gpus: list[Dcgm]) -> str:
     return out.text()
 
 
-def always(value: float) -> Curve:
+def always(value: Value) -> Curve:
     return lambda _: value
 
 

@@ -36,6 +36,7 @@ receivers:
 processors:
   decode:
   normalise:
+  health:
   cre:
   recommender:
 exporters:
@@ -49,7 +50,7 @@ service:
   pipelines:
     telemetry:
       receivers: [otlp]
-      processors: [decode, normalise, cre, recommender]
+      processors: [decode, normalise, health, cre, recommender]
       exporters: [recommendations, report]
 """
 ROWS = 7

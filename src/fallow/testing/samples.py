@@ -57,13 +57,15 @@ class Recording:
         self._origin = origin_s
         self._lines: list[str] = []
 
-    def metrics(self, at_s: float, resource: Mapping[str, str], points: Iterable[Gauge | Counter]) -> None:
-        """One request with these points, all of one time; points of one name become one metric."""
+    def metrics(
+        self, at_s: float, resource: Mapping[str, str], points: Iterable[Gauge | Counter], scope: str = ""
+    ) -> None:
+        """One request with these points, all of one time and scope; points of one name become one metric."""
         metrics: dict[str, Json] = {}
         for point in points:
             made = metrics.setdefault(point.name, _metric(point))
             made["gauge" if isinstance(point, Gauge) else "sum"]["dataPoints"].append(self._point(at_s, point))
-        scopes = [{"scope": {}, "metrics": list(metrics.values())}]
+        scopes = [{"scope": {"name": scope} if scope else {}, "metrics": list(metrics.values())}]
         self._add("resourceMetrics", {"resource": _resource(resource), "scopeMetrics": scopes})
 
     def logs(self, at_s: float, resource: Mapping[str, str], records: Iterable[Record]) -> None:

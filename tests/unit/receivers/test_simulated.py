@@ -277,7 +277,7 @@ def test_decode_and_normalise_take_all_of_it_as_signals() -> None:
 
 def test_the_built_in_rules_find_every_pattern_and_here_nothing_else() -> None:
     # Seed 1: with seed 7 an endpoint at its peak (utilisation 0.82, SM 0.48) is found half empty, too.
-    cluster, processors = Cluster(1, 8, 8), Processors().made("decode", "normalise", "cre")
+    cluster, processors = Cluster(1, 8, 8), Processors().made("decode", "normalise", "health", "cre")
     found = set[str]()
     truth: Truth = cluster.truth(SIX_HOURS, ORIGIN)
     for request in sent(cluster, 60, SIX_HOURS):

@@ -1,0 +1,283 @@
+"""Samples in order of time through the signals that they are of; see ``processor`` for what is decided."""
+
+# The stubs of numpy do not know the fields of records.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from fallow.batch import BoolArray, Float64Array, Int8Array, Int32Array, Int64Array
+
+OK, WARMING_UP, STALE, PROFILER_HELD, CONTRADICTORY, OUT_OF_RANGE = range(6)
+"""As in ``fallow.signals.HEALTH_STATES``."""
+OTHER, UTILIZATION, WITNESS, COUNTER, ENERGY, BOOT_TIME, UPTIME = range(7)
+"""What a signal is to these rules. WITNESS: activity that is never exactly 0 on a busy device; COUNTER: the other
+signals that are read from hardware counters."""
+GAPS = 7
+NONE = np.iinfo(np.int64).min
+Records = NDArray[Any]
+
+SIGNAL = np.dtype(
+    [
+        ("host", np.int32),
+        ("device", np.int32),
+        ("next", np.int32),  # the next signal of the host that is judged; -1: none
+        ("linked", np.bool_),
+        ("role", np.int8),
+        ("state", np.int8),
+        ("ended", np.bool_),  # the source said that the series is over
+        ("bad", np.int32),  # samples out of range, in a row
+        ("zeros", np.int32),  # samples of exactly 0, in a row
+        ("busy", np.int32),  # samples above ``busy_above``, in a row
+        ("zero_from", np.int64),
+        ("busy_from", np.int64),
+        ("count", np.int32),
+        ("last", np.int64),
+        ("said", np.int64),
+        ("value", np.float64),
+        ("gaps", np.int64, (GAPS,)),
+    ]
+)
+HOST = np.dtype([("first", np.int32), ("newest", np.int64), ("judged", np.int64), ("warm_until", np.int64)])
+DEVICE = np.dtype([("utilization", np.int32), ("witness", np.int32), ("sm", np.int32), ("warm_until", np.int64)])
+
+
+@njit(cache=True)
+def take(
+    start: int,
+    signals: Records,
+    hosts: Records,
+    devices: Records,
+    rows: Int32Array,
+    time: Int64Array,
+    value: Float64Array,
+    ended: BoolArray,
+    bad: BoolArray,
+    withheld: Int8Array,
+    said_row: Int32Array,
+    said_time: Int64Array,
+    said_state: Int8Array,
+    limits: Int64Array,
+    busy_above: float,
+    missed: float,
+) -> tuple[int, int]:
+    """Take samples from ``start`` on; stops where what is to be said might not fit.
+
+    Args:
+        rows, time, value, ended, bad: (n,) in order of time; rows index ``signals``.
+        withheld: (n,) out: the state for which a sample is kept from the rules, else 0.
+        said_row, said_time, said_state: (m,) out: what is to be said.
+        limits: interval, repeat, warm-up, forget-after (ns), samples.
+
+    Returns:
+        (samples taken in all, how much is to be said)
+    """
+    interval, repeat, warm_up, forget, samples = limits[0], limits[1], limits[2], limits[3], limits[4]
+    said = 0
+    for i in range(start, len(rows)):
+        row = rows[i]
+        one = signals[row]
+        at = time[i]
+        host = one.host
+        if at > hosts[host].newest:
+            grid = at // interval * interval
+            if hosts[host].newest != NONE and grid > hosts[host].newest:
+                needed = _count(signals, hosts[host].first)
+                if said + needed > len(said_row):
+                    return i, said
+                said = _judge(
+                    host, grid, signals, hosts, devices, said, said_row, said_time, said_state,
+                    repeat, forget, samples, missed, interval,
+                )  # fmt: skip
+            hosts[host].newest = at
+        if not one.linked:
+            signals[row].next = hosts[host].first
+            signals[row].linked = True
+            hosts[host].first = row
+        _see(row, at, value[i], ended[i], bad[i], signals, hosts, devices, warm_up, busy_above)
+        if bad[i]:
+            withheld[i] = OUT_OF_RANGE
+        elif ended[i]:
+            withheld[i] = 0
+        elif one.role == UTILIZATION and at < max(hosts[host].warm_until, devices[one.device].warm_until):
+            withheld[i] = WARMING_UP
+        elif signals[row].state == CONTRADICTORY and value[i] == 0:
+            withheld[i] = CONTRADICTORY
+    return len(rows), said
+
+
+@njit(cache=True)
+def _count(signals: Records, first: int) -> int:
+    count = 0
+    while first >= 0:
+        count += 1
+        first = signals[first].next
+    return count
+
+
+@njit(cache=True)
+def _see(
+    row: int,
+    at: int,
+    value: float,
+    ended: bool,
+    bad: bool,
+    signals: Records,
+    hosts: Records,
+    devices: Records,
+    warm_up: int,
+    busy_above: float,
+) -> None:
+    """Note a sample. One that is not newer than the last says nothing new of the source."""
+    one = signals[row]
+    if one.last != NONE and at <= one.last:
+        return
+    if ended:
+        signals[row].ended = True
+        return
+    if one.last != NONE and not one.ended:
+        signals[row].gaps[one.count % GAPS] = at - one.last
+        signals[row].count = one.count + 1
+    signals[row].last = at
+    signals[row].ended = False
+    if bad:
+        signals[row].bad = one.bad + 1
+        return
+    signals[row].bad = 0
+    if value == 0 and one.zeros == 0:
+        signals[row].zero_from = at
+    if value > busy_above and one.busy == 0:
+        signals[row].busy_from = at
+    signals[row].zeros = one.zeros + 1 if value == 0 else 0
+    signals[row].busy = one.busy + 1 if value > busy_above else 0
+    if one.role == ENERGY and value < one.value:
+        # Energy is counted from when the driver was loaded: it was loaded anew.
+        devices[one.device].warm_until = at + warm_up
+    elif one.role == BOOT_TIME:
+        hosts[one.host].warm_until = int(value * 1e9) + warm_up
+    elif one.role == UPTIME:
+        hosts[one.host].warm_until = at - int(value * 1e9) + warm_up
+    signals[row].value = value
+
+
+@njit(cache=True)
+def _judge(
+    host: int,
+    grid: int,
+    signals: Records,
+    hosts: Records,
+    devices: Records,
+    said: int,
+    said_row: Int32Array,
+    said_time: Int64Array,
+    said_state: Int8Array,
+    repeat: int,
+    forget: int,
+    samples: int,
+    missed: float,
+    interval: int,
+) -> int:
+    """Judge each signal of a host by what it said before ``grid``."""
+    before, row = -1, hosts[host].first
+    while row >= 0:
+        one = signals[row]
+        after = one.next
+        gone = one.last == NONE or grid - one.last > forget
+        state = _state(row, grid, signals, hosts, devices, samples, missed, interval)
+        if state != one.state or one.said == NONE or grid - one.said >= repeat:
+            said_row[said], said_time[said], said_state[said] = row, grid, state
+            said += 1
+            signals[row].state = state
+            signals[row].said = grid
+        if gone:
+            signals[row].linked = False
+            signals[row].next = -1
+            if before < 0:
+                hosts[host].first = after
+            else:
+                signals[before].next = after
+        else:
+            before = row
+        row = after
+    hosts[host].judged = grid
+    return said
+
+
+@njit(cache=True)
+def _cadence(row: int, signals: Records) -> float:
+    """How far apart its samples are, in ns: the median of the last gaps."""
+    known = min(signals[row].count, GAPS)
+    if known < 2:
+        return 60_000_000_000.0
+    gaps = np.empty(known)
+    for i in range(known):
+        gaps[i] = signals[row].gaps[i]
+    return float(np.median(gaps))
+
+
+@njit(cache=True)
+def _fresh(row: int, grid: int, signals: Records, missed: float, interval: int) -> bool:
+    one = signals[row]
+    if one.ended or one.last == NONE:
+        return False
+    return bool(grid - one.last <= max(missed * _cadence(row, signals), float(interval)))
+
+
+@njit(cache=True)
+def _state(
+    row: int, grid: int, signals: Records, hosts: Records, devices: Records, samples: int, missed: float, interval: int
+) -> int:
+    one = signals[row]
+    device = devices[one.device]
+    if not _fresh(row, grid, signals, missed, interval):
+        counts = one.role == WITNESS or one.role == COUNTER
+        util = device.utilization
+        held = counts and not one.ended and util >= 0 and _fresh(util, grid, signals, missed, interval)
+        return PROFILER_HELD if held else STALE
+    if one.bad >= samples:
+        return OUT_OF_RANGE
+    if _contradicted(row, grid, signals, device, samples, missed, interval):
+        return CONTRADICTORY
+    if one.role == UTILIZATION and grid < max(hosts[one.host].warm_until, device.warm_until):
+        return WARMING_UP
+    return WARMING_UP if one.count < 2 else OK
+
+
+@njit(cache=True)
+def _contradicted(
+    row: int, grid: int, signals: Records, device: Any, samples: int, missed: float, interval: int
+) -> bool:
+    """Counters that stand at zero beside a device that works, or utilisation at zero beside counters that run."""
+    one = signals[row]
+    util = device.utilization
+    if util < 0 or one.zeros < samples:
+        return False
+    for witness in (device.sm, device.witness):
+        if witness < 0 or not _fresh(witness, grid, signals, missed, interval):
+            continue
+        if one.role == UTILIZATION:
+            if _together(row, witness, signals, samples):
+                return True
+        elif (
+            (one.role == WITNESS or one.role == COUNTER)
+            and _fresh(util, grid, signals, missed, interval)
+            and _together(witness, util, signals, samples)
+        ):
+            return True
+    return False
+
+
+@njit(cache=True)
+def _together(zero: int, busy: int, signals: Records, samples: int) -> bool:
+    """Whether one stood at zero while the other was busy, for so many samples of each."""
+    if signals[zero].zeros < samples or signals[busy].busy < samples:
+        return False
+    begin = max(signals[zero].zero_from, signals[busy].busy_from)
+    # Half an interval is left to jitter: it must not make the last sample count as missing.
+    both = signals[zero].last - begin >= (samples - 1.5) * _cadence(zero, signals)
+    return bool(both and signals[busy].last - begin >= (samples - 1.5) * _cadence(busy, signals))
