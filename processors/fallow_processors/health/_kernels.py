@@ -19,6 +19,8 @@ OTHER, UTILIZATION, WITNESS, COUNTER, ENERGY, BOOT_TIME, UPTIME = range(7)
 """What a signal is to these rules. WITNESS: activity that is never exactly 0 on a busy device; COUNTER: the other
 signals that are read from hardware counters."""
 GAPS = 7
+LITTLE = 0.01
+"""Utilisation up to this says that nothing runs. It is one whole percent: a busy GPU whose source began to send ratios."""
 NONE = np.iinfo(np.int64).min
 Records = NDArray[Any]
 
@@ -32,11 +34,12 @@ SIGNAL = np.dtype(
         ("state", np.int8),
         ("ended", np.bool_),  # the source said that the series is over
         ("bad", np.int32),  # samples out of range, in a row
-        ("zeros", np.int32),  # samples of exactly 0, in a row
+        ("zeros", np.int32),  # samples that say that nothing runs, in a row
         ("busy", np.int32),  # samples above ``busy_above``, in a row
         ("zero_from", np.int64),
         ("busy_from", np.int64),
-        ("count", np.int32),
+        ("count", np.int32),  # gaps between samples that were seen
+        ("cadence", np.int64),  # how far apart its samples are: the median of the last gaps, at first as expected
         ("last", np.int64),
         ("said", np.int64),
         ("value", np.float64),
@@ -44,7 +47,16 @@ SIGNAL = np.dtype(
     ]
 )
 HOST = np.dtype([("first", np.int32), ("newest", np.int64), ("judged", np.int64), ("warm_until", np.int64)])
-DEVICE = np.dtype([("utilization", np.int32), ("witness", np.int32), ("sm", np.int32), ("warm_until", np.int64)])
+DEVICE = np.dtype(
+    [
+        ("utilization", np.int32),
+        ("witness", np.int32),
+        ("sm", np.int32),
+        ("whole", np.int32),  # the device that it is an instance of; -1: none
+        ("split", np.bool_),  # it has instances
+        ("warm_until", np.int64),
+    ]
+)
 
 
 @njit(cache=True)
@@ -62,6 +74,7 @@ def take(
     said_row: Int32Array,
     said_time: Int64Array,
     said_state: Int8Array,
+    said_was: Int8Array,
     limits: Int64Array,
     busy_above: float,
     missed: float,
@@ -71,7 +84,7 @@ def take(
     Args:
         rows, time, value, ended, bad: (n,) in order of time; rows index ``signals``.
         withheld: (n,) out: the state for which a sample is kept from the rules, else 0.
-        said_row, said_time, said_state: (m,) out: what is to be said.
+        said_row, said_time, said_state, said_was: (m,) out: what is to be said, and the state before.
         limits: interval, repeat, warm-up, forget-after (ns), samples.
 
     Returns:
@@ -91,7 +104,7 @@ def take(
                 if said + needed > len(said_row):
                     return i, said
                 said = _judge(
-                    host, grid, signals, hosts, devices, said, said_row, said_time, said_state,
+                    host, grid, signals, hosts, devices, said, said_row, said_time, said_state, said_was,
                     repeat, forget, samples, missed, interval,
                 )  # fmt: skip
             hosts[host].newest = at
@@ -106,7 +119,7 @@ def take(
             withheld[i] = 0
         elif one.role == UTILIZATION and at < max(hosts[host].warm_until, devices[one.device].warm_until):
             withheld[i] = WARMING_UP
-        elif signals[row].state == CONTRADICTORY and value[i] == 0:
+        elif one.state == CONTRADICTORY and _says_nothing_runs(one.role, value[i]):
             withheld[i] = CONTRADICTORY
     return len(rows), said
 
@@ -118,6 +131,11 @@ def _count(signals: Records, first: int) -> int:
         count += 1
         first = signals[first].next
     return count
+
+
+@njit(cache=True)
+def _says_nothing_runs(role: int, value: float) -> bool:
+    return bool(value <= LITTLE) if role == UTILIZATION else bool(value == 0)
 
 
 @njit(cache=True)
@@ -141,19 +159,19 @@ def _see(
         signals[row].ended = True
         return
     if one.last != NONE and not one.ended:
-        signals[row].gaps[one.count % GAPS] = at - one.last
-        signals[row].count = one.count + 1
+        _note_gap(one, at - one.last)
     signals[row].last = at
     signals[row].ended = False
     if bad:
         signals[row].bad = one.bad + 1
         return
     signals[row].bad = 0
-    if value == 0 and one.zeros == 0:
+    nothing = _says_nothing_runs(one.role, value)
+    if nothing and one.zeros == 0:
         signals[row].zero_from = at
     if value > busy_above and one.busy == 0:
         signals[row].busy_from = at
-    signals[row].zeros = one.zeros + 1 if value == 0 else 0
+    signals[row].zeros = one.zeros + 1 if nothing else 0
     signals[row].busy = one.busy + 1 if value > busy_above else 0
     if one.role == ENERGY and value < one.value:
         # Energy is counted from when the driver was loaded: it was loaded anew.
@@ -176,6 +194,7 @@ def _judge(
     said_row: Int32Array,
     said_time: Int64Array,
     said_state: Int8Array,
+    said_was: Int8Array,
     repeat: int,
     forget: int,
     samples: int,
@@ -190,7 +209,7 @@ def _judge(
         gone = one.last == NONE or grid - one.last > forget
         state = _state(row, grid, signals, hosts, devices, samples, missed, interval)
         if state != one.state or one.said == NONE or grid - one.said >= repeat:
-            said_row[said], said_time[said], said_state[said] = row, grid, state
+            said_row[said], said_time[said], said_state[said], said_was[said] = row, grid, state, one.state
             said += 1
             signals[row].state = state
             signals[row].said = grid
@@ -209,15 +228,24 @@ def _judge(
 
 
 @njit(cache=True)
-def _cadence(row: int, signals: Records) -> float:
-    """How far apart its samples are, in ns: the median of the last gaps."""
-    known = min(signals[row].count, GAPS)
+def _note_gap(one: Any, gap: int) -> None:
+    """Keep the last gaps, and their median without a copy or a sort."""
+    place = one.count % GAPS
+    known = min(one.count + 1, GAPS)
+    one.count += 1
+    if known == GAPS and one.gaps[place] == gap:
+        return
+    one.gaps[place] = gap
     if known < 2:
-        return 60_000_000_000.0
-    gaps = np.empty(known)
+        return
     for i in range(known):
-        gaps[i] = signals[row].gaps[i]
-    return float(np.median(gaps))
+        below = equal = 0
+        for j in range(known):
+            below += one.gaps[j] < one.gaps[i]
+            equal += one.gaps[j] == one.gaps[i]
+        if below <= (known - 1) // 2 < below + equal:
+            one.cadence = one.gaps[i]
+            return
 
 
 @njit(cache=True)
@@ -225,7 +253,7 @@ def _fresh(row: int, grid: int, signals: Records, missed: float, interval: int) 
     one = signals[row]
     if one.ended or one.last == NONE:
         return False
-    return bool(grid - one.last <= max(missed * _cadence(row, signals), float(interval)))
+    return bool(grid - one.last <= max(missed * one.cadence, float(interval)))
 
 
 @njit(cache=True)
@@ -241,7 +269,7 @@ def _state(
         return PROFILER_HELD if held else STALE
     if one.bad >= samples:
         return OUT_OF_RANGE
-    if _contradicted(row, grid, signals, device, samples, missed, interval):
+    if _contradicted(row, grid, signals, hosts, devices, samples, missed, interval):
         return CONTRADICTORY
     if one.role == UTILIZATION and grid < max(hosts[one.host].warm_until, device.warm_until):
         return WARMING_UP
@@ -250,12 +278,21 @@ def _state(
 
 @njit(cache=True)
 def _contradicted(
-    row: int, grid: int, signals: Records, device: Any, samples: int, missed: float, interval: int
+    row: int, grid: int, signals: Records, hosts: Records, devices: Records, samples: int, missed: float, interval: int
 ) -> bool:
     """Counters that stand at zero beside a device that works, or utilisation at zero beside counters that run."""
     one = signals[row]
+    device = devices[one.device]
     util = device.utilization
-    if util < 0 or one.zeros < samples:
+    if one.zeros < samples:
+        return False
+    if (
+        one.role == UTILIZATION
+        and device.split
+        and _instance_works(row, grid, signals, hosts, devices, samples, missed, interval)
+    ):
+        return True
+    if util < 0:
         return False
     for witness in (device.sm, device.witness):
         if witness < 0 or not _fresh(witness, grid, signals, missed, interval):
@@ -273,11 +310,30 @@ def _contradicted(
 
 
 @njit(cache=True)
+def _instance_works(
+    row: int, grid: int, signals: Records, hosts: Records, devices: Records, samples: int, missed: float, interval: int
+) -> bool:
+    """Whether an instance of a split device is busy: of the whole device NVML knows nothing."""
+    other = hosts[signals[row].host].first
+    while other >= 0:
+        one = signals[other]
+        if (
+            one.role == WITNESS
+            and devices[one.device].whole == signals[row].device
+            and _fresh(other, grid, signals, missed, interval)
+            and _together(row, other, signals, samples)
+        ):
+            return True
+        other = one.next
+    return False
+
+
+@njit(cache=True)
 def _together(zero: int, busy: int, signals: Records, samples: int) -> bool:
     """Whether one stood at zero while the other was busy, for so many samples of each."""
     if signals[zero].zeros < samples or signals[busy].busy < samples:
         return False
     begin = max(signals[zero].zero_from, signals[busy].busy_from)
     # Half an interval is left to jitter: it must not make the last sample count as missing.
-    both = signals[zero].last - begin >= (samples - 1.5) * _cadence(zero, signals)
-    return bool(both and signals[busy].last - begin >= (samples - 1.5) * _cadence(busy, signals))
+    both = signals[zero].last - begin >= (samples - 1.5) * signals[zero].cadence
+    return bool(both and signals[busy].last - begin >= (samples - 1.5) * signals[busy].cadence)

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from fallow import semconv
-from fallow.batch import Batch, BoolArray, Float64Array, Int8Array, Int32Array, MetricBatch
+from fallow.batch import Batch, BoolArray, Float64Array, Int8Array, Int32Array, Int64Array, MetricBatch
 from fallow.component import Context
 from fallow.series import SeriesKey, clock_of
 from fallow.series.table import pairs
 from fallow.signals import HEALTH_STATES, PROFILING, signal
 from fallow.state import Past, Saved, State
+from fallow.units import SECOND
 from fallow_processors.health import _kernels as kernels
 from fallow_processors.health.config import HealthConfig
 
@@ -38,7 +39,8 @@ ROLES: Mapping[str, int] = (
         semconv.GPU_ENERGY: kernels.ENERGY,
     }
 )
-DEVICE = (semconv.HW_ID, "GPU_I_ID", semconv.HW_PARENT)
+INSTANCE = "GPU_I_ID"
+DEVICE = (semconv.HW_ID, INSTANCE, semconv.HW_PARENT)
 WORKLOAD = (semconv.CONTAINER_ID, semconv.K8S_NAMESPACE_NAME, semconv.K8S_POD_NAME, semconv.SERVICE_NAME)
 SHOWN = (semconv.HOST_NAME, semconv.HW_TYPE, semconv.HW_MODEL, semconv.GPU_INDEX, *DEVICE)
 APART = (semconv.IO_DIRECTION, "error.type", "fallow.gpu.throttle.reason", "service.instance.id")
@@ -70,6 +72,7 @@ class HealthProcessor:
         self._devices = np.zeros(0, dtype=kernels.DEVICE)
         self._spoken: Int32Array = np.zeros(0, dtype=np.int32)
         """By signal: the series under which its state is said."""
+        self._said = _scratch(0)
         self._names: list[str] = []
         self._signal_ids: dict[tuple[int, str, Labels], int] = {}
         self._host_ids: dict[tuple[str, str], int] = {}
@@ -111,7 +114,8 @@ class HealthProcessor:
         judged = np.flatnonzero(rows >= 0)
         spoken = MetricBatch.of([], [], [])
         if len(judged):
-            judged = judged[np.argsort(metrics.time[judged], kind="stable")]
+            if (np.diff(metrics.time[judged]) < 0).any():
+                judged = judged[np.argsort(metrics.time[judged], kind="stable")]
             spoken, withheld[judged] = self._take(metrics, rows, judged, bad)
             self._now = max(self._now, int(metrics.time[judged[-1]]))
         if not len(spoken) and not withheld.any():
@@ -145,12 +149,10 @@ class HealthProcessor:
         """What is to be said, and for each of the judged samples why it is withheld."""
         columns = rows[judged], metrics.time[judged], metrics.value[judged], metrics.stale[judged], bad[judged]
         withheld = np.zeros(len(judged), dtype=np.int8)
-        room = len(self._signals) + _MORE
-        row, time, state = np.empty(room, np.int32), np.empty(room, np.int64), np.empty(room, np.int8)
         parts: list[MetricBatch] = []
         taken = 0
         while taken < len(judged):
-            before = self._signals["state"].copy()
+            row, time, state, was = self._said
             taken, said = kernels.take(
                 taken,
                 self._signals,
@@ -158,30 +160,30 @@ class HealthProcessor:
                 self._devices,
                 *columns,
                 withheld,
-                row,
-                time,
-                state,
+                *self._said,
                 self._limits,
                 self._config.busy_above,
                 self._config.missed,
             )
-            self._count(before, row[:said], state[:said])
+            if not said:
+                continue
+            self._count(row[:said], state[:said], was[:said])
             series = self._spoken[row[:said]]
             there = series >= 0
             parts.append(
                 MetricBatch(
                     series=series[there],
-                    time=time[:said][there].copy(),
+                    time=time[:said][there],
                     value=state[:said][there].astype(np.float64),
                     stale=np.zeros(int(there.sum()), dtype=np.bool_),
                 )
             )
         return _joined(parts), withheld
 
-    def _count(self, before: Int8Array, row: Int32Array, state: Int8Array) -> None:
-        for one in np.flatnonzero(before[row] != state).tolist():
-            said = {"signal": self._names[row[one]], "state": HEALTH_STATES[int(state[one])]}
-            self._changes.add(1, self._labels | said)
+    def _count(self, row: Int32Array, state: Int8Array, was: Int8Array) -> None:
+        changed = Counter((self._names[row[i]], HEALTH_STATES[state[i]]) for i in np.flatnonzero(state != was).tolist())
+        for (name, began), times in changed.items():
+            self._changes.add(times, self._labels | {"signal": name, "state": began})
 
     # -- who is who ----------------------------------------------------------------------------------------------------
     def _learn(self, series: Int32Array) -> None:
@@ -221,13 +223,16 @@ class HealthProcessor:
         if len(self._signal_ids) >= self._config.max_signals:
             return _PLAIN
         new = self._signal_ids[whose] = len(self._signal_ids)
-        self._signals = _room(self._signals, new)
+        if new >= len(self._signals):
+            self._signals = _room(self._signals, new)
+            self._said = _scratch(len(self._signals))
         self._spoken = _room(self._spoken, new)
         self._names.append(key.name)
         role = ROLES.get(key.name, kernels.OTHER)
         one = np.zeros((), dtype=kernels.SIGNAL)
         one["host"], one["device"], one["role"] = self._host(clock), device, role
         one["next"], one["state"] = -1, kernels.WARMING_UP
+        one["cadence"] = int(signal(key.name).cadence_s * SECOND)
         one["last"] = one["said"] = kernels.NONE
         self._signals[new] = one
         shown = {
@@ -257,7 +262,11 @@ class HealthProcessor:
         if found is None:
             found = self._device_ids[whose] = len(self._device_ids)
             self._devices = _room(self._devices, found)
-            self._devices[found] = (-1, -1, -1, kernels.NONE)
+            self._devices[found] = (-1, -1, -1, -1, False, kernels.NONE)
+            if any(label == INSTANCE for label, _ in whose):
+                whole = self._device(tuple((label, value) for label, value in whose if label != INSTANCE))
+                self._devices["whole"][found] = whole
+                self._devices["split"][whole] = True
         return found
 
     # -- own metrics ---------------------------------------------------------------------------------------------------
@@ -302,6 +311,7 @@ class HealthProcessor:
         self._now = document["now"]
         self._signals, self._hosts = arrays["signals"].copy(), arrays["hosts"].copy()
         self._devices = arrays["devices"].copy()
+        self._said = _scratch(len(self._signals))
         self._spoken = np.asarray(past.series[arrays["spoken"]], dtype=np.int32)
         self._spoken[arrays["spoken"] < 0] = -1
         known = min(len(arrays["row"]), len(past.series))
@@ -325,7 +335,7 @@ def _device_of(labels: Mapping[str, str]) -> Labels:
     if labels.get(semconv.HW_ID):
         names: tuple[str, ...] = DEVICE
     elif labels.get(semconv.GPU_INDEX):
-        names = (semconv.HOST_NAME, semconv.GPU_INDEX, "GPU_I_ID")
+        names = (semconv.HOST_NAME, semconv.GPU_INDEX, INSTANCE)
     else:
         names = (semconv.HOST_NAME, *WORKLOAD)
     return tuple((name, labels[name]) for name in names if labels.get(name))
@@ -343,9 +353,17 @@ def _room(array: Any, index: int) -> Any:
     return np.concatenate([array, np.zeros(more, dtype=array.dtype)])
 
 
+def _scratch(signals: int) -> tuple[Int32Array, Int64Array, Int8Array, Int8Array]:
+    """Room for what is said of all signals at least once: row, time, state and the state before."""
+    room = signals + _MORE
+    return np.empty(room, np.int32), np.empty(room, np.int64), np.empty(room, np.int8), np.empty(room, np.int8)
+
+
 def _joined(parts: list[MetricBatch]) -> MetricBatch:
     if len(parts) == 1:
         return parts[0]
+    if not parts:
+        return MetricBatch.of([], [], [])
     return MetricBatch(
         series=np.concatenate([p.series for p in parts]),
         time=np.concatenate([p.time for p in parts]),

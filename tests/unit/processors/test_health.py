@@ -177,6 +177,36 @@ def test_utilisation_at_zero_beside_work_contradicts() -> None:
     assert len([v for _, name, v in health.kept if name == U]) <= 4
 
 
+def test_a_busy_gpu_that_sends_ratios_as_percentages_contradicts() -> None:
+    # 1.0 that is taken for 1 % is the one value that no range can find.
+    health = after(every(15, 300, U=1.0, SM=0.6), every(15, 600, 300, U=0.01, SM=0.6))
+    assert health.states(U) == ["warming_up", "ok", "contradictory"]
+    assert len([v for _, name, v in health.kept if name == U and v < 1]) <= 4
+
+
+def test_an_instance_at_work_contradicts_the_utilisation_of_its_whole_device() -> None:
+    health = Health()
+    engine = semconv.GPU_ENGINE
+    for at in range(0, 300, 15):
+        health.of([(at, engine, 0.0)], GPU | {"GPU_I_ID": "1"})
+        health.of([(at, engine, 0.7)], GPU | {"GPU_I_ID": "2"})
+        health.of([(at, U, 0.0)])
+    assert health.states(U)[-1] == "contradictory"
+    assert {state for _, name, state in health.said if name == engine} == {"warming_up", "ok"}
+
+
+@pytest.mark.parametrize("jitter", [0, 1, 7])
+def test_the_cadence_is_the_median_of_the_last_gaps(jitter: int) -> None:
+    dice, at, samples = random.Random(jitter), 0, list[Sample]()
+    while at < 600:
+        samples.append((at, U, 0.5))
+        at += 30 + dice.randint(-jitter, jitter)
+    health = after(samples, every(15, 1200, 600, P=300))
+    stale = next(at for at, name, state in health.said if (name, state) == (U, "stale"))
+    gaps = np.diff([at for at, _, _ in samples])[-7:]
+    assert stale == (samples[-1][0] + 3 * int(np.median(gaps))) // 15 * 15 + 15
+
+
 @pytest.mark.parametrize(
     "samples",
     [
