@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -14,11 +15,15 @@ from fallow.ledger.change import Change
 from fallow.ledger.states import OPEN
 from fallow.ledger.tables import CHANGES, DETECTIONS, RECOMMENDATIONS
 from fallow.model import Detection, Recommendation
+from fallow.units import SECOND
 
+MAX_DOUBLINGS = 6
 CHUNK = 1000
 """Values in one IN list; databases bound their number."""
 WAITING = ("proposed", "approved")
 """States in which somebody still has to do something, so that they end when their time is over."""
+FRUITLESS = ("failed", "reverted")
+"""How an action ends that must not be tried again at once."""
 
 
 class Transaction:
@@ -38,6 +43,7 @@ class Transaction:
         self._known_detections: set[tuple[str, str]] = set()
         self._recommendations: dict[str, Recommendation] = {}
         self._open_by_key: dict[str, str] = {}
+        self._vain_of_key: dict[str, dict[str, int]] = {}
         self._proposed_of: dict[str, set[str]] = {}
         self._change_rows: list[dict[str, Any]] = []
         self._detection_rows: list[dict[str, Any]] = []
@@ -53,7 +59,7 @@ class Transaction:
         for ids in _chunks([r.id for r in recommendations]):
             self._read(table.id.in_(ids))
         for keys in _chunks([r.dedupe_key for r in recommendations]):
-            self._read(table.dedupe_key.in_(keys) & table.state.in_(OPEN))
+            self._read(table.dedupe_key.in_(keys) & table.state.in_((*OPEN, *FRUITLESS)))
         for ids in _chunks([d.id for d in detections if d.state == "resolved"]):
             self._read(table.detection.in_(ids) & (table.state == "proposed"))
 
@@ -78,7 +84,8 @@ class Transaction:
     def propose(self, made: Recommendation) -> None:
         """Add a recommendation, where it is not known and no other about the same is open.
 
-        One that nobody decided before its time was over makes room for it.
+        One that nobody decided before its time was over makes room for it. Where the same was tried in vain, it is
+        added as refused until a while has passed: the time that it was proposed for, twice as long each further time.
         """
         if made.id in self._recommendations:
             return
@@ -100,7 +107,18 @@ class Transaction:
             "created": made.created,
             "expires": made.expires,
         }
+        until = self._held_off(made)
+        if made.created < until:
+            reason = f"tried in vain before; not again before {_utc(until)}"
+            made = replace(made, state="refused", reason=reason)
         self.put(made, made.created)
+
+    def _held_off(self, made: Recommendation) -> int:
+        """Unix ns before which it is not proposed again."""
+        vain = self._vain_of_key.get(made.dedupe_key)
+        if not vain:
+            return 0
+        return max(vain.values()) + ((made.expires - made.created) << min(len(vain) - 1, MAX_DOUBLINGS))
 
     def cease(self, found: Detection) -> None:
         """The condition of a detection is over: so is what was still proposed because of it."""
@@ -167,6 +185,8 @@ class Transaction:
             self._open_by_key[one.dedupe_key] = one.id
         elif self._open_by_key.get(one.dedupe_key) == one.id:
             del self._open_by_key[one.dedupe_key]
+        if one.state in FRUITLESS:
+            self._vain_of_key.setdefault(one.dedupe_key, {})[one.id] = one.updated
         proposed = self._proposed_of.setdefault(one.detection, set())
         (proposed.add if one.state == "proposed" else proposed.discard)(one.id)
 
@@ -189,6 +209,10 @@ def newest_revision(connection: Connection) -> int:
 
 def _expired(one: Recommendation, reason: str, now: int) -> Recommendation:
     return replace(one, state="expired", reason=reason, actor="", updated=now)
+
+
+def _utc(time: int) -> str:
+    return datetime.fromtimestamp(time // SECOND, UTC).isoformat()
 
 
 def _chunks(values: Sequence[str]) -> Iterator[list[str]]:

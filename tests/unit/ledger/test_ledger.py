@@ -45,6 +45,34 @@ def test_a_closed_one_makes_room_for_another_about_the_same(ledger: Ledger) -> N
     assert len(ledger.record([], [a_recommendation("r2", dedupe_key="key of r1")])) == 1
 
 
+def apply(ledger: Ledger, id: str, now: int, *ending: RecommendationState) -> None:
+    for state in ("approved", "applying", *ending):
+        ledger.transition(id, state, actor="ada", reason="", now=now)
+
+
+@pytest.mark.parametrize("ending", [("failed",), ("applied", "reverted"), ("applied", "failed")])
+def test_what_was_tried_in_vain_is_held_off_for_longer_each_time(
+    ledger: Ledger, ending: tuple[RecommendationState, ...]
+) -> None:
+    def propose(id: str, hour: int) -> Recommendation:
+        ledger.record(
+            [],
+            [a_recommendation(id, dedupe_key="k", created=hour * HOUR, updated=hour * HOUR, expires=(hour + 4) * HOUR)],
+        )
+        return ledger.get(id)[1]
+
+    propose("a", 1)
+    apply(ledger, "a", 2 * HOUR, *ending)
+    refused = propose("b", 5)
+    assert (refused.state, refused.reason) == (
+        "refused",
+        "tried in vain before; not again before 1970-01-01T06:00:00+00:00",
+    )
+    assert propose("c", 6).state == "proposed"
+    apply(ledger, "c", 7 * HOUR, *ending)
+    assert [propose(f"d{hour}", hour).state for hour in (12, 14, 15)] == ["refused", "refused", "proposed"]
+
+
 def test_a_resolved_detection_expires_what_was_proposed(ledger: Ledger) -> None:
     ledger.record([a_detection()], [a_recommendation(), a_recommendation("r2", dedupe_key="other")])
     ledger.transition("r2", "approved", actor="ada", reason="", now=2 * HOUR)
