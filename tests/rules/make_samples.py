@@ -37,6 +37,7 @@ class Gpu:
     util: Curve
     used: Curve | None = None
     sm: Curve | None = None
+    dram: Curve | None = None
     nvlink: Curve | None = None
     limit: float | None = None
     index: int = 0
@@ -52,6 +53,8 @@ class Gpu:
             rows.append(("hw.gpu.memory.limit", "By", self.limit, {}))
         if self.sm is not None:
             rows.append(("fallow.gpu.sm.utilization", "1", self.sm(minute), {}))
+        if self.dram is not None:
+            rows.append(("fallow.gpu.dram.utilization", "1", self.dram(minute), {}))
         if self.nvlink is not None:
             for direction in ("receive", "transmit"):
                 value = self.nvlink(minute)
@@ -280,6 +283,7 @@ def half_empty() -> dict[str, str]:
         "test-fp-communication.otlp.jsonl": recorded(30, [Gpu(util=BUSY, sm=low_sm, nvlink=talks)]),
         "test-fp-counter-at-zero.otlp.jsonl": recorded(40, [Gpu(util=BUSY, sm=steps((0, 0.7), (15, 0.0)))]),
         "test-fp-not-profiled.otlp.jsonl": recorded(30, [Gpu(util=BUSY)]),
+        "test-fp-hang.otlp.jsonl": recorded(30, [Gpu(util=always(1.0), sm=always(0.12), dram=always(0.0003))]),
         "test-fp-half-busy.otlp.jsonl": recorded(30, [Gpu(util=waves(0.9, 0.4), sm=low_sm)]),
     }
 
@@ -289,8 +293,10 @@ def telemetry_fault() -> dict[str, str]:
     lost = Dcgm(util_pct=busy_pct, sm=steps((0, 0.71), (5, 0.0)))
     blinks = Dcgm(util_pct=busy_pct, sm=lambda m: 0.0 if m % 6 in (1, 2) else 0.7)
     taken = Dcgm(util_pct=busy_pct, sm=steps((0, 0.71), (5, None)))
+    ratio = Dcgm(util_pct=steps((0, 97.0), (5, 0.97)), used_mib=always(41000))
     return {
         "test.otlp.jsonl": scraped(20, [lost]),
+        "test-unit-changed.otlp.jsonl": scraped(20, [ratio]),
         "test-fp-idle.otlp.jsonl": scraped(20, [Dcgm(util_pct=ZERO, sm=ZERO)]),
         "test-fp-two-samples.otlp.jsonl": scraped(25, [blinks]),
         "test-fp-profiler-has-it.otlp.jsonl": scraped(20, [taken]),

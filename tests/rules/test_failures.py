@@ -6,12 +6,24 @@ and that it says nothing when somebody does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from fallow import load_config
+from fallow.errors import FallowError, NotFound
+from fallow.ledger import Ledger
+from fallow.model import Action, Detection, Outcome, RecommendationState
+from fallow.replay.mapping import load_mapping
 from fallow.testing.samples import Gauge, Recording
+from fallow_processors.cre import RuleSet
+from fallow_processors.normalise.table import load_table
+from fallow_processors.recommender import load_playbook
+from helpers.model import HOUR, a_recommendation
 from helpers.pack import fired, said
 from rules.make_samples import Curve, always, steps, waves
 from rules.vocabularies import recorded
@@ -131,6 +143,50 @@ def test_f4_a_unit_changes_under_its_old_name(changed: dict[str, Curve], tmp_pat
     assert fired(said(tmp_path / "x.otlp.jsonl")) == FAULT
 
 
+def test_f5_the_processor_of_a_host_says_nothing_of_its_gpus(tmp_path: Path) -> None:
+    """kubeopt took the CPU for the GPU: a loader that spins is no work of the GPU, an idle host is no idle GPU."""
+
+    def with_cpu(file: Path, gpu: Curve, cpu: float) -> Path:
+        out = Recording()
+        for minute in range(150):
+            load = [Gauge("system.cpu.utilization", "1", {"state": "user", "cpu": "cpu0"}, cpu)]
+            out.metrics(minute * 60, {"host.name": "gpu-node-03"}, load)
+            points = [("DCGM_FI_DEV_GPU_UTIL", gpu(minute)), ("DCGM_FI_DEV_FB_USED", 41_000.0)]
+            out.metrics(minute * 60, EXPORTER, [Gauge(n, "", LABELS | POD | {"hpc_job": "7"}, v) for n, v in points])
+        file.write_text(out.text())
+        return file
+
+    assert not fired(said(with_cpu(tmp_path / "busy.otlp.jsonl", waves(91, 88, 95), 0.01)))
+    stops = steps((0, 90.0), (10, 0.0))
+    spinning, resting = (with_cpu(tmp_path / f"{cpu}.otlp.jsonl", stops, cpu) for cpu in (0.98, 0.01))
+    assert "CRE-2026-9002" in fired(said(spinning))
+    assert [(d.id, d.time) for d in said(spinning)] == [(d.id, d.time) for d in said(resting)]
+
+
+def test_f6_a_burst_now_and_then_does_not_protect_a_job_for_ever(tmp_path: Path) -> None:
+    """jobstats#28: one burst in two hours made a job look used. It is not "never used", but it makes little use."""
+    curves: dict[str, Curve] = {
+        "DCGM_FI_DEV_GPU_UTIL": lambda m: 60 if m % 25 == 3 else 0,
+        "DCGM_FI_DEV_FB_USED": always(450),
+    }
+    file = dcgm(tmp_path / "x.otlp.jsonl", 150, curves, {"hpc_job": "48213"})
+    assert fired(said(file)) == {"CRE-2026-9007"}
+
+
+def test_f7_a_shared_gpu_whose_activity_is_told_of_one_pod(tmp_path: Path) -> None:
+    """dcgm-exporter#307, #109, #521: of two pods on one GPU, now this and now that is named, whoever works."""
+    out = Recording()
+    for minute in range(120):
+        # The pod that is named changes with each scrape; the other one's work falls between its samples.
+        pod, value = (("train-0", 93.0), ("notebook-0", 0.0))[minute % 2]
+        labels = LABELS | POD | {"exported_pod": pod}
+        points = [("DCGM_FI_DEV_GPU_UTIL", value), ("DCGM_FI_DEV_FB_USED", 41_000.0)]
+        out.metrics(minute * 60, EXPORTER, [Gauge(name, "", labels, v) for name, v in points])
+    file = tmp_path / "x.otlp.jsonl"
+    file.write_text(out.text())
+    assert not fired(said(file))
+
+
 @pytest.mark.parametrize(
     "utilisation",
     [pytest.param(None, id="not-supported"), pytest.param(0.0, id="told-as-zero")],
@@ -152,6 +208,25 @@ def test_f8_a_mig_parent_without_utilisation_is_not_idle(utilisation: float | No
     assert fired(said(file, [careless], health=False)) == (set() if utilisation is None else {"CRE-2026-8001"})
 
 
+def test_f9_ranks_that_wait_in_a_collective_are_not_small_kernels(tmp_path: Path) -> None:
+    """ROCm/device-metrics-exporter#34: a hang spins at 100 %. To advise larger batches then would be nonsense."""
+    curves: dict[str, Curve] = {
+        "DCGM_FI_DEV_GPU_UTIL": always(100),
+        "DCGM_FI_DEV_FB_USED": always(71_000),
+        "DCGM_FI_PROF_GR_ENGINE_ACTIVE": always(1.0),
+        "DCGM_FI_PROF_SM_ACTIVE": steps((0, 0.78), (20, 0.121)),
+        "DCGM_FI_PROF_DRAM_ACTIVE": steps((0, 0.44), (20, 0.0004)),
+        "DCGM_FI_DEV_POWER_USAGE": steps((0, 640.0), (20, 131.0)),
+    }
+    file = dcgm(tmp_path / "x.otlp.jsonl", 90, curves, {"hpc_job": "48213"})
+    careless = rule(
+        tmp_path,
+        "avg_over_time(hw_gpu_utilization[15m]) > 0.8 and avg_over_time(fallow_gpu_sm_utilization[15m]) < 0.5",
+    )
+    assert fired(said(file, [careless])) == {"CRE-2026-8001"}
+    assert not fired(said(file))
+
+
 def test_f10_scrubbing_after_a_boot_is_no_work(tmp_path: Path) -> None:
     """nvml.h: utilisation is high while the driver scrubs memory. A GPU that was never used is not "idle after use"."""
     out = Recording()
@@ -165,3 +240,112 @@ def test_f10_scrubbing_after_a_boot_is_no_work(tmp_path: Path) -> None:
     pack = [Path(__file__).parents[2] / "rules" / "cre-2026-9002"]
     assert fired(said(file, pack, health=False)) == {"CRE-2026-9002"}
     assert not fired(said(file))
+
+
+@pytest.mark.parametrize(
+    ("model", "watts"),
+    [
+        pytest.param("Tesla T4", waves(17.1, 17.3), id="idle-at-17-W"),
+        pytest.param("Tesla T4", waves(48, 57, 52), id="busy-below-an-idle-H100"),
+        pytest.param("NVIDIA H100 80GB HBM3", waves(71, 72, 70), id="idle-at-71-W"),
+    ],
+)
+def test_f11_power_alone_calls_nothing_idle(model: str, watts: Curve, tmp_path: Path) -> None:
+    """kepler PR #2388: no GPU draws 0 W, and one model's idle is another's work. No watt figure serves all."""
+    curves: dict[str, Curve] = {"DCGM_FI_DEV_POWER_USAGE": watts, "DCGM_FI_DEV_FB_USED": always(9_000)}
+    labels = {"modelName": model, "hpc_job": "48213"}
+    assert not fired(said(dcgm(tmp_path / "x.otlp.jsonl", 150, curves, labels)))
+    careless = rule(tmp_path, "max_over_time(hw_power[30m]) < 75")
+    assert fired(said(tmp_path / "x.otlp.jsonl", [careless])) == {"CRE-2026-8001"}
+
+
+def test_f12_a_misspelt_key_is_refused_and_named(tmp_path: Path) -> None:
+    """Job Defense Shield ignored keys that it did not know: a guard with a typing error guarded nothing."""
+    documents: dict[str, tuple[Callable[[Path], object], str, str]] = {
+        "config": (load_config, "receivers: {otlp: }\nprocesors: {cre: }\n", "procesors"),
+        "playbook": (load_playbook, "entries:\n  - {tag: idle-gpu, action: notify, tier: T1, gards: {}}\n", "gards"),
+        "signals": (load_table, "sources:\n  - {source: x, rows: [{name: a, signal: hw.power, scal: 2}]}\n", "scal"),
+        "map": (load_mapping, "files:\n  - {match: '*.csv', entitty: {}}\n", "entitty"),
+    }
+    for name, (read, text, key) in documents.items():
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(text)
+        with pytest.raises(FallowError, match=rf"{name}\.yaml:\d+.*{key}"):
+            read(file)
+    file = rule(tmp_path, "max_over_time(hw_gpu_utilization[30m]) == 0")
+    file.write_text(file.read_text().replace("interval: 30s", "intervall: 30s"))
+    with pytest.raises(FallowError, match=r"rule\.yaml:\d+.*intervall"):
+        RuleSet.load([file])
+
+
+class Deciders:
+    """People who approve whatever is proposed, and what carries it out."""
+
+    def __init__(self, action: str) -> None:
+        self.ledger, self.action, self.done = Ledger(), action, list[str]()
+
+    def propose(self, id: str, hour: int) -> str:
+        """The state of what is proposed at an hour."""
+        at = hour * HOUR
+        made = a_recommendation(id, action=Action(kind=self.action), dedupe_key="one target", created=at, updated=at)
+        self.ledger.record([], [replace(made, expires=at + 4 * HOUR)])
+        return self.state(id)
+
+    def state(self, id: str) -> str:
+        """Its state; none where it was not put down."""
+        with suppress(NotFound):
+            return self.ledger.get(id)[1].state
+        return ""
+
+    def apply(self, id: str, hour: int) -> None:
+        """Approve it and carry it out."""
+        states: tuple[RecommendationState, ...] = ("approved", "applying", "applied")
+        for state in states:
+            self.ledger.transition(id, state, actor="ada", reason="", now=hour * HOUR)
+        self.done.append(id)
+
+
+def test_f13_a_smaller_request_that_is_killed_for_memory_is_undone_and_not_repeated() -> None:
+    """krr#110: the advice was followed and the pod was OOM-killed, again and again."""
+    them = Deciders("resize")
+    assert them.propose("first", 1) == "proposed"
+    them.apply("first", 2)
+    killed = Outcome(result="failure", note="OOMKilled", reporter="kubelet", time=3 * HOUR)
+    them.ledger.report_outcome("first", killed)
+    assert them.state("first") == "applied", "it is not verified"
+    assert them.propose("again", 4) == "", "nothing else is proposed while it is not undone"
+    them.ledger.transition("first", "reverted", actor="ada", reason="OOMKilled", now=4 * HOUR)
+    assert them.propose("once-more", 5) == "refused"
+    assert them.ledger.get("first")[1].outcome == killed
+
+
+def test_f14_the_job_is_found_wherever_it_is_told(tmp_path: Path) -> None:
+    """soperator PR #2923: hpc_job left the metrics for the sake of cardinality. The resource may name the job as well."""
+
+    def told(file: Path, resource: dict[str, str], label: Callable[[int], dict[str, str]]) -> list[Detection]:
+        out = Recording()
+        for minute in range(100):
+            points = [("DCGM_FI_DEV_GPU_UTIL", 92.0 if minute < 20 else 0.0), ("DCGM_FI_DEV_FB_USED", 41_000.0)]
+            out.metrics(minute * 60, EXPORTER | resource, [Gauge(n, "", LABELS | label(minute), v) for n, v in points])
+        file.write_text(out.text())
+        return said(file)
+
+    by_label = told(tmp_path / "a.otlp.jsonl", {}, lambda _: {"hpc_job": "48213"})
+    by_resource = told(tmp_path / "b.otlp.jsonl", {"fallow.job.id": "48213"}, lambda _: {})
+    assert "CRE-2026-9002" in fired(by_label)
+    assert [(d.id, d.time, d.entity) for d in by_label] == [(d.id, d.time, d.entity) for d in by_resource]
+    # The label goes in the middle of the work, and with it what is known of the job: it is not idle for that.
+    gone = told(tmp_path / "c.otlp.jsonl", {}, lambda minute: {"hpc_job": "48213"} if minute < 15 else {})
+    assert not [d for d in gone if d.state == "fired" and d.entity.get("fallow.job.id")]
+
+
+def test_f15_an_action_that_does_not_help_is_not_taken_in_a_loop() -> None:
+    """KAI#848: evicted, started anew, refused, evicted. The same is found each hour; the pauses grow."""
+    them = Deciders("requeue")
+    for hour in range(96):
+        if them.propose(str(hour), hour) == "proposed":
+            them.apply(str(hour), hour)
+            them.ledger.transition(
+                str(hour), "failed", actor="scheduler", reason="UnexpectedAdmissionError", now=hour * HOUR
+            )
+    assert [int(b) - int(a) for a, b in pairwise(them.done)] == [4, 8, 16, 32]
