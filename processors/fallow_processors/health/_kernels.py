@@ -18,6 +18,8 @@ OK, WARMING_UP, STALE, PROFILER_HELD, CONTRADICTORY, OUT_OF_RANGE = range(6)
 OTHER, UTILIZATION, WITNESS, COUNTER, ENERGY, BOOT_TIME, UPTIME = range(7)
 """What a signal is to these rules. WITNESS: activity that is never exactly 0 on a busy device; COUNTER: the other
 signals that are read from hardware counters."""
+UNSEEN, NOT_JUDGED = -1, -2
+"""For a row: nothing is known of the series yet; it is of no signal that is judged."""
 GAPS = 7
 LITTLE = 0.01
 """Utilisation up to this says that nothing runs. It is one whole percent: a busy GPU whose source began to send ratios."""
@@ -60,16 +62,36 @@ DEVICE = np.dtype(
 
 
 @njit(cache=True)
+def all_known(series: Int32Array, row: Int32Array) -> bool:
+    """Whether it is known of each series what it is."""
+    for one in series:  # noqa: SIM110 — numba has no all()
+        if one >= len(row) or row[one] == UNSEEN:
+            return False
+    return True
+
+
+@njit(cache=True)
+def in_order(time: Int64Array) -> bool:
+    """Whether no time is before the one that stands before it."""
+    for i in range(1, len(time)):  # noqa: SIM110 — numba has no all()
+        if time[i] < time[i - 1]:
+            return False
+    return True
+
+
+@njit(cache=True)
 def take(
     start: int,
     signals: Records,
     hosts: Records,
     devices: Records,
-    rows: Int32Array,
+    row_of: Int32Array,
+    low: Float64Array,
+    high: Float64Array,
+    series: Int32Array,
     time: Int64Array,
     value: Float64Array,
     ended: BoolArray,
-    bad: BoolArray,
     withheld: Int8Array,
     said_row: Int32Array,
     said_time: Int64Array,
@@ -78,22 +100,31 @@ def take(
     limits: Int64Array,
     busy_above: float,
     missed: float,
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Take samples from ``start`` on; stops where what is to be said might not fit.
 
     Args:
-        rows, time, value, ended, bad: (n,) in order of time; rows index ``signals``.
+        row_of, low, high: by series: its place in ``signals`` (negative: it is not judged) and its range.
+        series, time, value, ended: (n,) in order of time.
         withheld: (n,) out: the state for which a sample is kept from the rules, else 0.
         said_row, said_time, said_state, said_was: (m,) out: what is to be said, and the state before.
         limits: interval, repeat, warm-up, forget-after (ns), samples.
 
     Returns:
-        (samples taken in all, how much is to be said)
+        (samples taken in all, how much is to be said, how many samples are withheld)
     """
     interval, repeat, warm_up, forget, samples = limits[0], limits[1], limits[2], limits[3], limits[4]
-    said = 0
-    for i in range(start, len(rows)):
-        row = rows[i]
+    said = kept_back = 0
+    for i in range(start, len(series)):
+        row = int(row_of[series[i]])
+        least = low[series[i]]
+        # NaN is in no range; what is no signal has none.
+        bad = bool(not ended[i] and np.isfinite(least) and not least <= value[i] <= high[series[i]])
+        if bad:
+            withheld[i] = OUT_OF_RANGE
+        if row < 0:
+            kept_back += 1 if bad else 0
+            continue
         one = signals[row]
         at = time[i]
         host = one.host
@@ -102,7 +133,7 @@ def take(
             if hosts[host].newest != NONE and grid > hosts[host].newest:
                 needed = _count(signals, hosts[host].first)
                 if said + needed > len(said_row):
-                    return i, said
+                    return i, said, kept_back
                 said = _judge(
                     host, grid, signals, hosts, devices, said, said_row, said_time, said_state, said_was,
                     repeat, forget, samples, missed, interval,
@@ -112,16 +143,16 @@ def take(
             signals[row].next = hosts[host].first
             signals[row].linked = True
             hosts[host].first = row
-        _see(row, at, value[i], ended[i], bad[i], signals, hosts, devices, warm_up, busy_above)
-        if bad[i]:
-            withheld[i] = OUT_OF_RANGE
-        elif ended[i]:
-            withheld[i] = 0
-        elif one.role == UTILIZATION and at < max(hosts[host].warm_until, devices[one.device].warm_until):
+        _see(row, at, value[i], ended[i], bad, signals, hosts, devices, warm_up, busy_above)
+        if bad or ended[i]:
+            kept_back += 1 if bad else 0
+            continue
+        if one.role == UTILIZATION and at < max(hosts[host].warm_until, devices[one.device].warm_until):
             withheld[i] = WARMING_UP
         elif one.state == CONTRADICTORY and _says_nothing_runs(one.role, value[i]):
             withheld[i] = CONTRADICTORY
-    return len(rows), said
+        kept_back += 1 if withheld[i] else 0
+    return len(series), said, kept_back
 
 
 @njit(cache=True)

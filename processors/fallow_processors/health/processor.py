@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from fallow import semconv
-from fallow.batch import Batch, BoolArray, Float64Array, Int8Array, Int32Array, Int64Array, MetricBatch
+from fallow.batch import Batch, Float64Array, Int8Array, Int32Array, Int64Array, MetricBatch
 from fallow.component import Context
 from fallow.series import SeriesKey, clock_of
 from fallow.series.table import pairs
@@ -47,7 +47,6 @@ APART = (semconv.IO_DIRECTION, "error.type", "fallow.gpu.throttle.reason", "serv
 """Labels that tell signals of one device from each other."""
 
 Labels = tuple[tuple[str, str], ...]
-_UNSEEN, _PLAIN = -1, -2
 
 
 class HealthProcessor:
@@ -64,7 +63,7 @@ class HealthProcessor:
             [config.interval, config.repeat, config.warm_up, config.forget_after, config.samples], dtype=np.int64
         )
         # By series id: the signal it is a sample of, and its range.
-        self._row: Int32Array = np.full(0, _UNSEEN, dtype=np.int32)
+        self._row: Int32Array = np.full(0, kernels.UNSEEN, dtype=np.int32)
         self._low: Float64Array = np.zeros(0)
         self._high: Float64Array = np.zeros(0)
         self._signals = np.zeros(0, dtype=kernels.SIGNAL)
@@ -104,35 +103,25 @@ class HealthProcessor:
         metrics = batch.metrics
         if metrics is None or len(metrics) == 0:
             return batch
-        self._learn(metrics.series)
-        value = metrics.value
-        low, high = self._low[metrics.series], self._high[metrics.series]
-        # NaN is in no range; what is no signal has none.
-        bad = ~((value >= low) & (value <= high)) & np.isfinite(low) & ~metrics.stale
-        withheld: Int8Array = np.where(bad, np.int8(kernels.OUT_OF_RANGE), np.int8(0))
-        rows = self._row[metrics.series]
-        judged = np.flatnonzero(rows >= 0)
-        spoken = MetricBatch.of([], [], [])
-        if len(judged):
-            if (np.diff(metrics.time[judged]) < 0).any():
-                judged = judged[np.argsort(metrics.time[judged], kind="stable")]
-            spoken, withheld[judged] = self._take(metrics, rows, judged, bad)
-            self._now = max(self._now, int(metrics.time[judged[-1]]))
-        if not len(spoken) and not withheld.any():
+        if not kernels.all_known(metrics.series, self._row):
+            self._learn(metrics.series)
+        spoken, withheld = self._take(metrics)
+        if not spoken and withheld is None:
             return batch
-        kept = withheld == 0
-        # What is said comes first: it is older than what made it known.
-        made = MetricBatch(
-            series=np.concatenate([spoken.series, metrics.series[kept]]),
-            time=np.concatenate([spoken.time, metrics.time[kept]]),
-            value=np.concatenate([spoken.value, metrics.value[kept]]),
-            stale=np.concatenate([spoken.stale, metrics.stale[kept]]),
-        )
+        kept = metrics
         dropped = Counter(batch.dropped)
-        dropped.update(
-            {HEALTH_STATES[state]: n for state, n in enumerate(np.bincount(withheld).tolist()) if state and n}
-        )
-        return dataclasses.replace(batch, metrics=made, dropped=dict(dropped))
+        if withheld is not None:
+            stays = withheld == 0
+            kept = MetricBatch(
+                series=metrics.series[stays],
+                time=metrics.time[stays],
+                value=metrics.value[stays],
+                stale=metrics.stale[stays],
+            )
+            counts = np.bincount(withheld).tolist()
+            dropped.update({HEALTH_STATES[state]: n for state, n in enumerate(counts) if state and n})
+        # What is said comes first: it is older than what made it known.
+        return dataclasses.replace(batch, metrics=_joined([*spoken, kept]), dropped=dict(dropped))
 
     def tick(self, now: int) -> Batch:
         """Nothing is judged by time alone: a host that is late would have its telemetry called stale."""
@@ -143,21 +132,26 @@ class HealthProcessor:
         """Nothing is held back."""
         return Batch()
 
-    def _take(
-        self, metrics: MetricBatch, rows: Int32Array, judged: np.ndarray[Any, Any], bad: BoolArray
-    ) -> tuple[MetricBatch, Int8Array]:
-        """What is to be said, and for each of the judged samples why it is withheld."""
-        columns = rows[judged], metrics.time[judged], metrics.value[judged], metrics.stale[judged], bad[judged]
-        withheld = np.zeros(len(judged), dtype=np.int8)
+    def _take(self, metrics: MetricBatch) -> tuple[list[MetricBatch], Int8Array | None]:
+        """What is to be said, and for each sample why it is withheld (0: it is not); None where none is."""
+        columns = metrics.series, metrics.time, metrics.value, metrics.stale
+        order = None
+        if not kernels.in_order(metrics.time):
+            order = np.argsort(metrics.time, kind="stable")
+            columns = metrics.series[order], metrics.time[order], metrics.value[order], metrics.stale[order]
+        withheld = np.zeros(len(metrics), dtype=np.int8)
         parts: list[MetricBatch] = []
-        taken = 0
-        while taken < len(judged):
+        taken = any_withheld = 0
+        while taken < len(metrics):
             row, time, state, was = self._said
-            taken, said = kernels.take(
+            taken, said, kept_back = kernels.take(
                 taken,
                 self._signals,
                 self._hosts,
                 self._devices,
+                self._row,
+                self._low,
+                self._high,
                 *columns,
                 withheld,
                 *self._said,
@@ -165,6 +159,7 @@ class HealthProcessor:
                 self._config.busy_above,
                 self._config.missed,
             )
+            any_withheld += kept_back
             if not said:
                 continue
             self._count(row[:said], state[:said], was[:said])
@@ -178,7 +173,12 @@ class HealthProcessor:
                     stale=np.zeros(int(there.sum()), dtype=np.bool_),
                 )
             )
-        return _joined(parts), withheld
+        if not any_withheld:
+            return parts, None
+        if order is not None:
+            in_order, withheld = withheld, np.zeros_like(withheld)
+            withheld[order] = in_order
+        return parts, withheld
 
     def _count(self, row: Int32Array, state: Int8Array, was: Int8Array) -> None:
         changed = Counter((self._names[row[i]], HEALTH_STATES[state[i]]) for i in np.flatnonzero(state != was).tolist())
@@ -190,30 +190,30 @@ class HealthProcessor:
         size = int(series.max()) + 1
         if size > len(self._row):
             more = max(size, 2 * len(self._row), 1024) - len(self._row)
-            self._row = np.concatenate([self._row, np.full(more, _UNSEEN, dtype=np.int32)])
+            self._row = np.concatenate([self._row, np.full(more, kernels.UNSEEN, dtype=np.int32)])
             self._low = np.concatenate([self._low, np.full(more, -np.inf)])
             self._high = np.concatenate([self._high, np.full(more, np.inf)])
-        for one in np.unique(series[self._row[series] == _UNSEEN]).tolist():
+        for one in np.unique(series[self._row[series] == kernels.UNSEEN]).tolist():
             self._row[one] = self._learn_one(one)
 
     def _learn_one(self, series: int) -> int:
         if series >= len(self._series):
-            return _PLAIN  # not of this service's table: nothing is known about it
+            return kernels.NOT_JUDGED  # not of this service's table: nothing is known about it
         key = self._series.key(series)
         if key.name not in semconv.SIGNALS or key.name in (semconv.EVENT, semconv.SIGNAL_HEALTH):
-            return _PLAIN
+            return kernels.NOT_JUDGED
         about = signal(key.name)
         self._low[series] = about.low
         self._high[series] = about.high * (1 + TOLERANCE)
         if not key.name.startswith(JUDGED) and key.name not in OF_HOST:
-            return _PLAIN
+            return kernels.NOT_JUDGED
         return self._signal(key)
 
     def _signal(self, key: SeriesKey) -> int:
         labels = key.labels
         clock = clock_of(labels)
         if not clock[0]:
-            return _PLAIN
+            return kernels.NOT_JUDGED
         device = self._device(_device_of(labels))
         apart = tuple((label, labels[label]) for label in APART if labels.get(label))
         whose = device, key.name, apart
@@ -221,7 +221,7 @@ class HealthProcessor:
         if found is not None:
             return found
         if len(self._signal_ids) >= self._config.max_signals:
-            return _PLAIN
+            return kernels.NOT_JUDGED
         new = self._signal_ids[whose] = len(self._signal_ids)
         if new >= len(self._signals):
             self._signals = _room(self._signals, new)
@@ -277,7 +277,8 @@ class HealthProcessor:
 
     def _silent(self, options: CallbackOptions) -> Iterable[Observation]:
         heard = self._hosts["newest"][: len(self._host_ids)]
-        return [Observation(int((heard < self._now - SILENT_NS).sum()), self._labels)]
+        now = max(self._now, int(heard.max(initial=0)))
+        return [Observation(int((heard < now - SILENT_NS).sum()), self._labels)]
 
     # -- across a restart ----------------------------------------------------------------------------------------------
     def save(self) -> Saved:
@@ -318,7 +319,7 @@ class HealthProcessor:
         series = past.series[:known]
         there = np.flatnonzero(series >= 0)
         size = int(series.max(initial=-1)) + 1
-        self._row = np.full(size, _UNSEEN, dtype=np.int32)
+        self._row = np.full(size, kernels.UNSEEN, dtype=np.int32)
         self._low, self._high = np.full(size, -np.inf), np.full(size, np.inf)
         for mine, name in ((self._row, "row"), (self._low, "low"), (self._high, "high")):
             mine[series[there]] = arrays[name][there]
@@ -362,8 +363,6 @@ def _scratch(signals: int) -> tuple[Int32Array, Int64Array, Int8Array, Int8Array
 def _joined(parts: list[MetricBatch]) -> MetricBatch:
     if len(parts) == 1:
         return parts[0]
-    if not parts:
-        return MetricBatch.of([], [], [])
     return MetricBatch(
         series=np.concatenate([p.series for p in parts]),
         time=np.concatenate([p.time for p in parts]),
