@@ -180,7 +180,7 @@ def test_rules_that_are_right() -> None:
     code, out, _ = fallow("rules", "test", str(RULES / "cre-2026-9061"), "--json")
     assert code == 0
     found = json.loads(out)
-    assert (found["type"], found["samples"], found["passed"]) == ("rule", 5, 5)
+    assert (found["type"], found["samples"], found["passed"]) == ("rule", 6, 6)
 
 
 def test_a_sample_that_should_not_fire(tmp_path: Path) -> None:
