@@ -37,7 +37,6 @@ K8S_CONTAINER_NAME: Final = "k8s.container.name"
 SERVICE_NAME: Final = "service.name"
 GPU_INDEX: Final = "fallow.gpu.index"
 SIGNAL: Final = "fallow.signal"  # of a health reading: the signal that it is about
-IO_DIRECTION: Final = "network.io.direction"
 JOB_ID: Final = "fallow.job.id"
 JOB_NAME: Final = "fallow.job.name"
 JOB_STATE: Final = "fallow.job.state"  # the scheduler's word: RUNNING, COMPLETED, OUT_OF_MEMORY …
@@ -69,9 +68,6 @@ RESERVATION_ACCOUNTS: Final = "fallow.reservation.accounts"
 RESERVATION_FLAGS: Final = "fallow.reservation.flags"
 RECORD_UID: Final = "log.record.uid"  # records with the same one are one
 EVENT_NAME: Final = "event.name"
-PROCESS_PID: Final = "process.pid"  # as the host numbers it
-PROCESS_NAME: Final = "process.executable.name"
-ERROR_TYPE: Final = "error.type"
 DISK_IO_DIRECTION: Final = "disk.io.direction"
 NETWORK_IO_DIRECTION: Final = "network.io.direction"
 CUDA_COPY_KIND: Final = "fallow.cuda.copy.kind"
@@ -131,36 +127,17 @@ PROCESS_GPU_UTILIZATION: Final = "fallow.process.gpu.utilization"
 GPU_ENCODER: Final = "fallow.gpu.encoder.utilization"
 GPU_DECODER: Final = "fallow.gpu.decoder.utilization"
 GPU_MEMORY_FREE: Final = "fallow.gpu.memory.free"
-GPU_MEMORY_RESERVED: Final = "fallow.gpu.memory.reserved"
-GPU_MEMORY_TEMPERATURE: Final = "fallow.gpu.memory.temperature"
-GPU_MEMORY_CLOCK: Final = "fallow.gpu.memory.clock"
-GPU_POWER_LIMIT: Final = "fallow.gpu.power.limit"
-GPU_IO: Final = "hw.gpu.io"
 GPU_PCIE: Final = "fallow.gpu.pcie.throughput"
-GPU_PCIE_REPLAYS: Final = "fallow.gpu.pcie.replays"
-GPU_PCIE_GENERATION: Final = "fallow.gpu.pcie.link.generation"
-GPU_PCIE_WIDTH: Final = "fallow.gpu.pcie.link.width"
 GPU_NVLINK: Final = "fallow.gpu.nvlink.throughput"
 GPU_NVLINK_TOTAL: Final = "fallow.gpu.nvlink.throughput.total"
-GPU_NVLINK_ERRORS: Final = "fallow.gpu.nvlink.errors"
 GPU_SM_CLOCK: Final = "fallow.gpu.sm.clock"
-GPU_THROTTLE_REASONS: Final = "fallow.gpu.throttle.reasons"
-GPU_THROTTLE_ACTIVE: Final = "fallow.gpu.throttle.active"
-GPU_THROTTLE_TIME: Final = "fallow.gpu.throttle.time"
 GPU_XID: Final = "fallow.gpu.xid"
-GPU_XID_ERRORS: Final = "fallow.gpu.xid.errors"
-HW_ERRORS: Final = "hw.errors"
-GPU_ROWS_REMAPPED: Final = "fallow.gpu.memory.rows.remapped"
-GPU_ROW_REMAP_FAILED: Final = "fallow.gpu.memory.rows.remap_failed"
 GPU_PAGES_RETIRED: Final = "fallow.gpu.memory.pages.retired"
-PROCESS_GPU_MEMORY: Final = "fallow.process.gpu.memory.usage"
-PROCESS_GPU_UTILIZATION: Final = "fallow.process.gpu.utilization"
-CUDA_LAUNCHES: Final = "fallow.cuda.launches"
 CUDA_GRAPH_LAUNCHES: Final = "fallow.cuda.graph.launches"
-CUDA_ALLOCATED: Final = "fallow.cuda.allocated"
-CUDA_COPIED: Final = "fallow.cuda.copied"
+CUDA_ALLOCATED: Final = "fallow.cuda.allocation.size"
 CUDA_OPERATIONS: Final = "fallow.cuda.operations"
-CPU_TIME: Final = "system.cpu.time"
+SYSTEM_CPU_TIME: Final = "system.cpu.time"
+CPU_TIME: Final = "fallow.cpu.time"
 CPU_UTILIZATION: Final = "system.cpu.utilization"
 HOST_MEMORY_USAGE: Final = "system.memory.usage"
 HOST_BOOT_TIME: Final = "fallow.host.boot.time"
@@ -185,11 +162,9 @@ SCHEDULER_NODES: Final = "fallow.scheduler.nodes"
 SIGNAL_HEALTH: Final = "fallow.signal.health"
 EVENT: Final = "fallow.event"
 CUDA_KERNEL_LAUNCHES: Final = "fallow.cuda.kernel.launches"
-CUDA_GRAPH_LAUNCHES: Final = "fallow.cuda.graph.launches"
 CUDA_COPIES: Final = "fallow.cuda.copies"
 CUDA_COPY_IO: Final = "fallow.cuda.copy.io"
 CUDA_ALLOCATIONS: Final = "fallow.cuda.allocations"
-CUDA_ALLOCATED: Final = "fallow.cuda.allocation.size"
 CUDA_FREES: Final = "fallow.cuda.frees"
 CUDA_WAITS: Final = "fallow.cuda.waits"
 CUDA_WAIT_TIME: Final = "fallow.cuda.wait.time"
@@ -208,7 +183,6 @@ MAJOR_FAULTS: Final = "fallow.memory.major_faults"
 CPU_CYCLES: Final = "fallow.cpu.cycles"
 CPU_INSTRUCTIONS: Final = "fallow.cpu.instructions"
 CPU_IPC: Final = "fallow.cpu.instructions_per_cycle"
-CPU_TIME: Final = "fallow.cpu.time"
 CACHE_REFERENCES: Final = "fallow.cpu.cache.references"
 CACHE_MISSES: Final = "fallow.cpu.cache.misses"
 CACHE_MISS_RATIO: Final = "fallow.cpu.cache.miss_ratio"
@@ -274,12 +248,8 @@ SIGNALS: Final[dict[str, str]] = {
     GPU_PAGES_RETIRED: "{page}",
     PROCESS_GPU_MEMORY: "By",
     PROCESS_GPU_UTILIZATION: "1",
-    CUDA_LAUNCHES: "{call}",
-    CUDA_GRAPH_LAUNCHES: "{call}",
-    CUDA_ALLOCATED: "By",
-    CUDA_COPIED: "By",
     CUDA_OPERATIONS: "{call}",
-    CPU_TIME: "s",
+    SYSTEM_CPU_TIME: "s",
     CPU_UTILIZATION: "1",
     HOST_MEMORY_USAGE: "By",
     HOST_BOOT_TIME: "s",  # Unix time

@@ -1,2 +1,1 @@
 """The doors to the kernel and to vendors' libraries, programs and servers: no component reaches them any other way."""
-"""Vendor libraries, each behind a module of its own: nothing else imports them."""

@@ -19,39 +19,6 @@ from fallow.registry import factory
 from fallow.series import SeriesKey, SeriesTable
 
 
-class MetricDoc(BaseModel):
-    """One own metric of a component."""
-
-    model_config = ConfigDict(extra="forbid")
-    unit: str
-    description: str
-
-
-class Metadata(BaseModel):
-    """A component's ``metadata.yaml``."""
-
-    model_config = ConfigDict(extra="forbid")
-    type: str
-    kind: Literal["receiver", "processor", "exporter"]
-    stability: str
-    description: str
-    needs: str = Field(default="", description="Libraries, devices and privileges, in Markdown.")
-    notes: str = Field(default="", description="What one should know, in Markdown.")
-    metrics: Mapping[str, MetricDoc] = Field(default={}, description="Own metrics.")
-    attributes: Mapping[str, str] = {}
-    events: Mapping[str, Any] = {}
-    emits: Mapping[str, Any] = Field(default={}, description="What a receiver brings in: metrics, events, attributes.")
-    tests: Mapping[Literal["config"], Mapping[str, Any]] = Field(
-        default={}, description="A smallest valid configuration."
-    )
-
-
-def metadata(kind: ComponentKind, type: str) -> Metadata:
-    """What the component says of itself; raises DocumentError where it is wrong or missing."""
-    module = importlib.import_module(components(kind)[type])
-    return load(Path(str(module.__file__)).parent / "metadata.yaml", Metadata)
-
-
 def context(id: str, directory: Path, series: SeriesTable | None = None) -> Context:
     """A context as the service makes it, with a ledger in memory."""
     return Context(

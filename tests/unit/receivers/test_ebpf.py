@@ -14,7 +14,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from fallow import semconv
 from fallow.batch import Batch, OtlpRequest
 from fallow.errors import TransientError
-from fallow.testing.components import context, metadata
+from fallow.reference import metadata
+from fallow.testing.components import context
 from fallow_receivers.ebpf import EbpfReceiver, EbpfReceiverConfig, _btf, _what
 from fallow_receivers.ebpf._backends import PROBES, PROGRAMS, VMLINUX, source
 from fallow_receivers.ebpf._cgroup import V1, CgroupTree, labels, paths_of
@@ -193,8 +194,9 @@ def test_a_kill_is_an_event() -> None:
 
 
 def test_all_that_is_sent_is_described() -> None:
-    about = metadata("receivers", "ebpf")
-    described = {name: doc.unit for name, doc in about.metrics.items() if name.startswith("fallow.")}
+    about = metadata("receivers", "ebpf").emits
+    assert about is not None
+    described = {name: doc.unit for group in about.groups for name, doc in group.metrics.items()}
     metrics = [m for m in vars(_what).values() if isinstance(m, _what.Metric)] + list(_what.COUNTERS)
     sent = {m.name: m.unit for m in metrics} | {n: semconv.SIGNALS[n] for n in (semconv.PROBE_UP, semconv.PROBE_LOST)}
     assert described == sent

@@ -8,7 +8,7 @@ import pytest
 
 from fallow import semconv
 from fallow.clients.slurm import Cli
-from fallow.testing.components import metadata
+from fallow.reference import metadata
 from fallow_receivers.slurm import SlurmReceiverConfig
 from fallow_receivers.slurm.cursor import Cursor
 from fallow_receivers.slurm.said import Value
@@ -121,14 +121,15 @@ def test_the_queue(looks: dict[str, list[Look]]) -> None:
 
 def test_all_that_is_told_and_measured_is_documented(looks: dict[str, list[Look]]) -> None:
     about = metadata("receivers", "slurm").emits
-    metrics = {name: of for group in about["groups"] for name, of in group["metrics"].items()}
+    assert about is not None
+    metrics = {name: of for group in about.groups for name, of in group.metrics.items()}
     told = [event for release in looks.values() for look in release for event in look.events]
     found = [point for release in looks.values() for look in release for point in look.points]
-    assert {event.name for event in told} == set(about["events"]) - {semconv.JOB_USAGE, semconv.RESERVATION_UPDATE}
+    assert {event.name for event in told} == set(about.events) - {semconv.JOB_USAGE, semconv.RESERVATION_UPDATE}
     # In what was recorded no job waits that could run.
     assert {point.name for point in found} == set(metrics) - {semconv.QUEUE_WAIT}
-    assert {name: of["unit"] for name, of in metrics.items()} == {name: semconv.SIGNALS[name] for name in metrics}
+    assert {name: of.unit for name, of in metrics.items()} == {name: semconv.SIGNALS[name] for name in metrics}
     attributes = [*(event.attributes for event in told), *(point.attributes for point in found)]
-    assert {name for one in attributes for name in one} <= set(about["attributes"])
-    used = {name for of in about["events"].values() for name in of["attributes"]}
-    assert used <= set(about["attributes"])
+    assert {name for one in attributes for name in one} <= set(about.attributes)
+    used = {name for of in about.events.values() for name in of.attributes}
+    assert used <= set(about.attributes)
