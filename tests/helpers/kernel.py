@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import struct
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,8 +113,20 @@ def container() -> Iterator[Callable[[], None]]:
 
     yield enter
     for folder in folders:
-        if folder.exists():
+        _remove(folder)
+
+
+def _remove(folder: Path, tries: int = 100) -> None:
+    """Remove a cgroup: the kernel holds on to it until what was killed in it is gone."""
+    for attempt in range(tries):
+        try:
             folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or attempt == tries - 1:
+                raise
+            time.sleep(0.05)
 
 
 def memory_limit(bytes: int) -> None:

@@ -69,7 +69,7 @@ def test_run_queue_delay_and_time_blocked(backend: str, enter: Enter) -> None:
             busy, delay, _ = map(int, Path(f"/proc/{process.pid}/schedstat").read_text().split())
             assert delay > 0.3e9, "three that want one CPU wait for each other"
             # The newest wait is known when the process next leaves its CPU.
-            assert found["fallow.sched.run_queue.time", ()] == pytest.approx(delay / 1e9, abs=0.02)
+            assert found["fallow.sched.run_queue.time", ()] == pytest.approx(delay / 1e9, abs=0.05)
             assert 0.5 <= found["fallow.sched.blocked.time", ()] < 0.5 + 0.6, "it slept for half a second"
             assert found["fallow.sched.migrations", ()] <= 20
             if ("fallow.cpu.time", ()) in found:
