@@ -34,13 +34,14 @@ receivers:
 processors:
   decode:
   normalise:
+  health:
   cre:
   recommender:
 exporters:
   recommendations: {endpoint: "127.0.0.1:0"}
 service:
   pipelines:
-    telemetry: {receivers: [otlp], processors: [decode, normalise, cre, recommender], exporters: [recommendations]}
+    telemetry: {receivers: [otlp], processors: [decode, normalise, health, cre, recommender], exporters: [recommendations]}
 """
 METHODS = {
     "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
