@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from opentelemetry.metrics import Meter
 
@@ -17,6 +17,35 @@ from fallow.errors import PermanentError, TransientError
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+
+
+async def patiently(send: Callable[[], Awaitable[bytes]], limit_s: float | None = None) -> bytes:
+    """What ``send`` gives, however often it has to be tried.
+
+    Raises:
+        TransientError: it failed for longer than ``limit_s``.
+        PermanentError: as ``send`` raised it.
+    """
+    pause, began = FIRST_PAUSE_S, time.monotonic()
+    while True:
+        try:
+            return await send()
+        except TransientError as error:
+            wait = pause if error.retry_after_s is None else error.retry_after_s
+            if limit_s is not None and time.monotonic() + wait - began > limit_s:
+                raise
+        await asyncio.sleep(wait)
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def log_failure(task: asyncio.Task[None], to: logging.Logger, message: str) -> None:
+    """Let a task that a receiver lives by say why it ended, where an error ended it."""
+
+    def say(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            to.error(message, exc_info=error)
+
+    task.add_done_callback(say)
 
 
 class Delivery:
@@ -94,17 +123,11 @@ class Delivery:
             self._dropping = False
 
     async def _give(self, consume: Consume, request: OtlpRequest) -> None:
-        pause, labels = FIRST_PAUSE_S, {**self._labels, "signal": request.kind}
-        while True:
-            try:
-                await consume(Batch(request=request, arrival=time.time_ns()))
-            except TransientError as error:
-                await asyncio.sleep(error.retry_after_s or pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-            except PermanentError as error:
-                self._refused.add(1, labels)
-                logger.warning("The pipeline refused a request.", extra={**labels, "error": str(error)})
-                return
-            else:
-                self._accepted.add(1, labels)
-                return
+        labels = {**self._labels, "signal": request.kind}
+        try:
+            await patiently(lambda: consume(Batch(request=request, arrival=time.time_ns())))
+        except PermanentError as error:
+            self._refused.add(1, labels)
+            logger.warning("The pipeline refused a request.", extra={**labels, "error": str(error)})
+        else:
+            self._accepted.add(1, labels)

@@ -51,7 +51,7 @@ class Instrument:
 
 def labels(attributes: Attributes) -> bytes:
     """Attributes of points, encoded once, in the order given; two of them joined are the attributes of both."""
-    return NumberDataPoint(attributes=_key_values(attributes)).SerializeToString()
+    return NumberDataPoint(attributes=key_values(attributes)).SerializeToString()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Writer:
     """Requests of one resource and one instrumentation scope; what is not encoded yet is held until it is taken."""
 
     def __init__(self, resource: Attributes, scope: str) -> None:
-        self._resource = Resource(attributes=_key_values(resource))
+        self._resource = Resource(attributes=key_values(resource))
         self._scope = InstrumentationScope(name=scope, version=fallow.__version__)
         self._head = _field(1, self._resource.SerializeToString())
         self._scope_head = _field(1, self._scope.SerializeToString())
@@ -146,11 +146,12 @@ def _record(event: Event) -> LogRecord:
         severity_number=event.severity,  # type: ignore[arg-type]  # its stub knows only the named numbers
         event_name=event.name,
         body=AnyValue(string_value=event.body) if event.body else None,
-        attributes=_key_values(event.attributes),
+        attributes=key_values(event.attributes),
     )
 
 
-def _key_values(attributes: Attributes) -> list[KeyValue]:
+def key_values(attributes: Attributes) -> list[KeyValue]:
+    """Attributes as OTLP has them, in the order given."""
     return [KeyValue(key=key, value=_any(value)) for key, value in attributes.items()]
 
 

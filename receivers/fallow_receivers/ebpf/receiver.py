@@ -11,6 +11,7 @@ from typing import Final
 
 from fallow.batch import Batch, OtlpRequest
 from fallow.component import Consume, Context
+from fallow.delivery import log_failure
 from fallow.errors import PermanentError, TransientError
 from fallow_receivers.ebpf._node import Node
 from fallow_receivers.ebpf.config import EbpfReceiverConfig
@@ -44,7 +45,7 @@ class EbpfReceiver:
     async def start(self, consume: Consume) -> None:
         """Begin; programs are loaded behind it, which takes from a tenth of a second to some."""
         self._task = asyncio.create_task(self._run(consume), name="ebpf receiver")
-        self._task.add_done_callback(_say_why)
+        log_failure(self._task, logger, "The probes' readings broke off.")
 
     async def shutdown(self) -> None:
         """Detach all probes."""
@@ -94,8 +95,3 @@ class EbpfReceiver:
             self._accepted.add(1, labels)
             self._dropping = False
         return True
-
-
-def _say_why(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("The probes' readings broke off.", exc_info=error)

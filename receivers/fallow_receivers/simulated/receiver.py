@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 
 from fallow.batch import Batch, OtlpRequest
 from fallow.component import Consume, Context
-from fallow.errors import PermanentError, TransientError
+from fallow.delivery import log_failure, patiently
+from fallow.errors import PermanentError
 from fallow_receivers.simulated.cluster import Cluster, Truth
 from fallow_receivers.simulated.config import SimulatedReceiverConfig, unix_ns
 from fallow_receivers.simulated.encode import NodeTelemetry
 
 logger = logging.getLogger(__name__)
-
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 
 class SimulatedReceiver:
@@ -40,7 +39,7 @@ class SimulatedReceiver:
         """Begin to send."""
         self.origin = time.time_ns() if self._config.start == "now" else unix_ns(self._config.start)
         self._task = asyncio.create_task(self._run(consume), name="simulated cluster")
-        self._task.add_done_callback(_say_why)
+        log_failure(self._task, logger, "The simulation broke off.")
 
     async def shutdown(self) -> None:
         """Stop, in the middle of a step if need be: what a node sends next is simply not sent."""
@@ -80,38 +79,11 @@ class SimulatedReceiver:
             at += interval
 
     async def _give(self, consume: Consume, request: OtlpRequest) -> None:
-        async def once() -> bytes:
-            return await consume(Batch(request=request, arrival=time.time_ns()))
-
         labels = self._labels | {"signal": request.kind}
         try:
-            await patiently(once)
+            await patiently(lambda: consume(Batch(request=request, arrival=time.time_ns())))
         except PermanentError as error:
             self._refused.add(1, labels)
             logger.warning("The pipeline refused a request.", extra={"signal": request.kind, "error": str(error)})
         else:
             self._accepted.add(1, labels)
-
-
-def _say_why(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("The simulation broke off.", exc_info=error)
-
-
-async def patiently(send: Callable[[], Awaitable[bytes]], limit_s: float | None = None) -> bytes:
-    """What ``send`` gives, however often it has to be tried.
-
-    Raises:
-        TransientError: it failed for longer than ``limit_s``.
-        PermanentError: as ``send`` raised it.
-    """
-    pause, began = FIRST_PAUSE_S, time.monotonic()
-    while True:
-        try:
-            return await send()
-        except TransientError as error:
-            wait = pause if error.retry_after_s is None else error.retry_after_s
-            if limit_s is not None and time.monotonic() + wait - began > limit_s:
-                raise
-        await asyncio.sleep(wait)
-        pause = min(2 * pause, LONGEST_PAUSE_S)

@@ -11,10 +11,10 @@ import grpc
 import grpc.aio
 
 from fallow.batch import OtlpKind, OtlpRequest
+from fallow.delivery import patiently
 from fallow.errors import PermanentError, TransientError
 from fallow_receivers.simulated.cluster import Cluster, Truth, ns
 from fallow_receivers.simulated.encode import NodeTelemetry
-from fallow_receivers.simulated.receiver import patiently
 
 METHODS: Final[Mapping[OtlpKind, str]] = {
     "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",

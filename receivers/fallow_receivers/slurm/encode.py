@@ -8,7 +8,7 @@ from typing import Final
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, SeverityNumber
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint, ScopeMetrics
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -16,8 +16,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 import fallow
 from fallow import semconv
 from fallow.batch import OtlpRequest
+from fallow.otlp_write import key_values
 from fallow.units import SECOND
-from fallow_receivers.slurm.said import Attributes, Event, Value
+from fallow_receivers.slurm.said import Attributes, Event
 
 SCOPE: Final = "fallow.slurm"
 AT_ONCE: Final = 2000
@@ -82,13 +83,13 @@ class Encoder:
                 metric = scope.metrics.add(name=point.name, unit=semconv.SIGNALS[point.name])
                 made[point.node, point.name] = metric
             metric.gauge.data_points.append(
-                NumberDataPoint(time_unix_nano=now_ns, as_double=point.value, attributes=_key_values(point.attributes))
+                NumberDataPoint(time_unix_nano=now_ns, as_double=point.value, attributes=key_values(point.attributes))
             )
         return OtlpRequest(kind="metrics", body=request.SerializeToString())
 
     def _resource(self, node: str) -> Resource:
         host = {semconv.HOST_NAME: node + self._domain} if node else {}
-        return Resource(attributes=_key_values({**host, semconv.CLUSTER_NAME: self._cluster}))
+        return Resource(attributes=key_values({**host, semconv.CLUSTER_NAME: self._cluster}))
 
     def _record(self, event: Event, now_ns: int) -> LogRecord:
         return LogRecord(
@@ -97,19 +98,5 @@ class Encoder:
             severity_number=SEVERITY.get(event.name, SeverityNumber.SEVERITY_NUMBER_INFO),
             event_name=event.name,
             body=AnyValue(string_value=event.text),
-            attributes=_key_values({**event.attributes, semconv.RECORD_UID: event.uid(self._cluster)}),
+            attributes=key_values({**event.attributes, semconv.RECORD_UID: event.uid(self._cluster)}),
         )
-
-
-def _key_values(attributes: Attributes) -> list[KeyValue]:
-    return [KeyValue(key=name, value=_any(value)) for name, value in attributes.items()]
-
-
-def _any(value: Value) -> AnyValue:
-    if isinstance(value, str):
-        return AnyValue(string_value=value)
-    if isinstance(value, int):
-        return AnyValue(int_value=value)
-    if isinstance(value, float):
-        return AnyValue(double_value=value)
-    return AnyValue(array_value=ArrayValue(values=[AnyValue(string_value=one) for one in value]))

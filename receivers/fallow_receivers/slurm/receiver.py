@@ -8,12 +8,13 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fallow.batch import Batch, OtlpRequest
 from fallow.clients.slurm import Cli, Client, Rest, SlurmError
 from fallow.component import Consume, Context
+from fallow.delivery import log_failure, patiently
 from fallow.errors import PermanentError, TransientError
 from fallow.units import SECOND
 from fallow_receivers.slurm.config import RestSettings, SlurmReceiverConfig
@@ -23,7 +24,6 @@ from fallow_receivers.slurm.watch import Look, Watch
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 LONGEST_UNNOTED_S = 60.0
 # After a look of t seconds nothing is asked for 19 t, a twentieth of the time at most; but an outage is no reason to be
 # blind for long.
@@ -73,7 +73,7 @@ class SlurmReceiver:
         watch = Watch(self._config, self._client, cursor, self._context.directory)
         self._stopping.clear()
         self._task = asyncio.create_task(self._run(watch, consume), name="slurm")
-        self._task.add_done_callback(_say_why)
+        log_failure(self._task, logger, "Watching Slurm broke off.")
 
     async def shutdown(self) -> None:
         """Finish the look that is going on, but not for long, and let go of the cursor."""
@@ -141,23 +141,20 @@ class SlurmReceiver:
 
     async def _give(self, consume: Consume, request: OtlpRequest, *, patient: bool) -> None:
         """Hand a request on; events until they are taken, measurements once: the next are as good."""
-        labels, pause = self._labels | {"signal": request.kind}, FIRST_PAUSE_S
-        while True:
-            try:
-                await consume(Batch(request=request, arrival=time.time_ns()))
-            except TransientError as error:
-                if not patient:
-                    self._refused.add(1, labels)
-                    return
-                await asyncio.sleep(pause if error.retry_after_s is None else error.retry_after_s)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-            except PermanentError as error:
-                self._refused.add(1, labels)
-                logger.error("The pipeline refused a request.", extra={**labels, "error": str(error)})
-                return
-            else:
-                self._accepted.add(1, labels)
-                return
+        labels = self._labels | {"signal": request.kind}
+
+        def once() -> Awaitable[bytes]:
+            return consume(Batch(request=request, arrival=time.time_ns()))
+
+        try:
+            await (patiently(once) if patient else once())
+        except TransientError:
+            self._refused.add(1, labels)
+        except PermanentError as error:
+            self._refused.add(1, labels)
+            logger.error("The pipeline refused a request.", extra={**labels, "error": str(error)})
+        else:
+            self._accepted.add(1, labels)
 
 
 def _client(config: SlurmReceiverConfig, directory: Path) -> Client:
@@ -186,8 +183,3 @@ def _token(rest: RestSettings, directory: Path) -> Callable[[], str]:
     file = directory / rest.token_file
     file.read_text(encoding="utf-8")
     return lambda: file.read_text(encoding="utf-8").strip()
-
-
-def _say_why(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("Watching Slurm broke off.", exc_info=error)

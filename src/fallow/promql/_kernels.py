@@ -405,7 +405,7 @@ def _released(u: int, reach: int, pool: Records, stretches: Records, queues: Que
         following = stretches[s].next
         if stretches[s].least <= reach:
             start, n = stretches[s].start, 0
-            stretches[s].least, stretches[s].most = FAR, NONE
+            stretches[s].least = FAR
             for k in range(start, start + stretches[s].count):
                 time = pool[k].time
                 if time <= reach:
@@ -415,7 +415,6 @@ def _released(u: int, reach: int, pool: Records, stretches: Records, queues: Que
                     pool[start + n] = pool[k]
                     n += 1
                     stretches[s].least = min(stretches[s].least, time)
-                    stretches[s].most = max(stretches[s].most, time)
             stretches[s].count = n
         if stretches[s].count == 0:
             stretches[s].next = free[0]

@@ -12,7 +12,7 @@ from fallow.batch import BoolArray, Float64Array, Int32Array, Int64Array, Metric
 from fallow.promql.state import STRETCH, WAITING, Queues, grown
 from fallow.series._kernels import part
 from fallow.series._memory import borrowed
-from fallow.series.layout import FAR, NONE, Records
+from fallow.series.layout import FAR, Records
 from fallow.state import Saved, State
 
 # numba compiles what it infers; the stubs of numpy know neither the fields of records nor scalars out of arrays.
@@ -74,7 +74,6 @@ def _begin_stretches(
         waiting[unit] = 0
         stretches[new].count = 0
         stretches[new].least = FAR
-        stretches[new].most = NONE
         stretches[new].next = NOBODY
         if queues.head[unit] == NOBODY:
             queues.head[unit] = new
@@ -93,7 +92,6 @@ def _wait(
     at = stretches[s].start + stretches[s].count
     stretches[s].count += 1
     stretches[s].least = min(stretches[s].least, time)
-    stretches[s].most = max(stretches[s].most, time)
     pool[at].time = time
     pool[at].value = value
     pool[at].row = row

@@ -33,7 +33,7 @@ def check_answer(plan: Plan, graph: Graph) -> None:
             _check_distinct(_shown(graph.element(slot)) for slot in _present(graph, node.children[0]))
         elif node.op == ops.TOP:
             _check_number(node, graph)
-        elif node.op == ops.FEED and any(graph.said("last")[slot] != NONE for slot in _fed(graph, node)):
+        elif node.op == ops.FEED and (graph.said("last")[list(_fed(graph, node))] != NONE).any():
             raise EvaluationError("the subquery has no answer at one of its instants")
 
 

@@ -58,8 +58,8 @@ SETTING: Final = _record(coverage=_F8, plain=np.bool_)
 WAITING: Final = _record(time=_I8, value=_F8, row=_I4, stale=_I4)
 """A sample that waits."""
 
-STRETCH: Final = _record(start=_I8, least=_I8, most=_I8, count=_I4, next=_I4)
-"""Samples of one unit that lie side by side in the pool, in order of arrival, and their least and greatest time; ``next``:
+STRETCH: Final = _record(start=_I8, least=_I8, count=_I4, next=_I4)
+"""Samples of one unit that lie side by side in the pool, in order of arrival, and their least time; ``next``:
 the unit's next stretch, or -1. Stretches that are free hang together by ``next`` too."""
 
 
