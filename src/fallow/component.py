@@ -84,6 +84,15 @@ class Processor(Protocol):
 
 
 @runtime_checkable
+class Prepared(Protocol):
+    """A processor that has something long to do before it runs, which checking a configuration does without."""
+
+    def prepare(self) -> None:
+        """Do it now and not while the first batch waits; called once, before any other method but ``restore``."""
+        ...
+
+
+@runtime_checkable
 class Stateful(Protocol):
     """A processor that can go on after a restart as if there had been none."""
 

@@ -73,7 +73,9 @@ def decoder() -> DecodeProcessor:
 
 
 def engine(rules: Sequence[Rule]) -> CreProcessor:
-    return CreProcessor(RuleSet(tuple(rules)), CreConfig(), context("cre", Path(), SeriesTable()))
+    made = CreProcessor(RuleSet(tuple(rules)), CreConfig(), context("cre", Path(), SeriesTable()))
+    made.prepare()
+    return made
 
 
 def _batch(request: bytes) -> Batch:

@@ -46,6 +46,7 @@ class Feed:
         self.dropped: dict[str, int] = {}
         config = CreConfig.model_validate(options)
         self.processor = CreProcessor(rules, config, context("cre", Path(), self.table))
+        self.processor.prepare()
 
     def metric(self, second: float, value: float, host: str = "h1", name: str = "a", **labels: str) -> list[Detection]:
         return self.run(Batch(metrics=self.samples([(second, host, value)], name, **labels)))

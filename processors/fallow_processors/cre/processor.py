@@ -52,13 +52,9 @@ VERSION = 2
 
 
 class CreProcessor:
-    """Runs the rules over signals, records and events.
+    """Runs the rules over signals, records and events; records slowly, until ``prepare`` was called."""
 
-    Args:
-        kernels: whether the scan of records is made ready now; else by ``load_kernels``, and slow until then.
-    """
-
-    def __init__(self, ruleset: RuleSet, config: CreConfig, context: Context, *, kernels: bool = True) -> None:
+    def __init__(self, ruleset: RuleSet, config: CreConfig, context: Context) -> None:
         self._series = context.series
         self._lateness = config.lateness
         defects = frozenset(config.published_defects)
@@ -75,8 +71,7 @@ class CreProcessor:
         self._points = Points(self._machines, config.sources, context.series)
         asked = self._questions or len(self._points)
         self._engine = _engine(context.series, self._questions, config) if asked else NoSignals()
-        self._records = Records(self._machines, config.sources, kernels=kernels)
-        self.load_kernels = self._records.load_kernels
+        self._records = Records(self._machines, config.sources)
         self._about_points = [m for m in self._machines if any(c.node.is_points for c in m.logs)]
         self._busy: dict[Machine, None] = {}
         """Rules in which something waits for time to pass; the others are not visited."""
@@ -104,6 +99,11 @@ class CreProcessor:
                 condition.variant = timeline.variant(machine.rule, condition)
 
     # -- the contract of processors ------------------------------------------------------------------------------------
+    def prepare(self) -> None:
+        if not isinstance(self._engine, NoSignals):
+            promql.compile_kernels()
+        self._records.load_kernels()
+
     def process(self, batch: Batch) -> Batch:
         found = self._run(batch)
         lost = self._lost()
@@ -438,7 +438,6 @@ class CreProcessor:
 def _engine(
     series: SeriesTable, questions: Iterable[tuple[str, int, int]], config: CreConfig
 ) -> promql.Engine | promql.Shards:
-    promql.compile_kernels()
     made: Callable[..., promql.Engine | promql.Shards] = promql.Engine
     if config.shards > 1:
         made = partial(promql.Shards, shards=config.shards)

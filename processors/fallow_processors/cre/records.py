@@ -44,7 +44,7 @@ def resource_keys(logs: LogBatch) -> list[Key]:
 class Records:
     """Finds what records mean to the rules."""
 
-    def __init__(self, machines: Sequence[Machine], sources: Sources, *, kernels: bool = True) -> None:
+    def __init__(self, machines: Sequence[Machine], sources: Sources) -> None:
         self._sources = sources
         self._wanted: dict[int, list[tuple[Machine, Condition, int, tuple[Extract, ...]]]] = {}
         terms = [
@@ -54,7 +54,7 @@ class Records:
             for item in condition.node.items
             if isinstance(item, Term)
         ]
-        self._index = TermIndex((item.pattern for item, _, _ in terms), kernels=kernels)
+        self._index = TermIndex((item.pattern for item, _, _ in terms), kernels=False)
         self.load_kernels = self._index.load_kernels
         for item, machine, condition in terms:
             entry = (machine, condition, condition.number(item), item.extract)

@@ -32,7 +32,10 @@ class LogScanner:
         self._groups = np.empty((256, k.GROUP_WIDTH), dtype=np.int64)
         self._sources: dict[tuple[bytes, bytes], tuple[Mapping[str, str], Pairs]] = {}
         self._make_output(0)
-        self._scan(np.frombuffer(b"\x08\x00", dtype=np.uint8))  # compiles now, not while a request waits
+
+    def load_kernels(self) -> None:
+        """Compile (or load) the kernels now, not while a request waits."""
+        self._scan(np.frombuffer(b"\x08\x00", dtype=np.uint8))
         self._bodies(b"\x08", 0)
 
     def decode(self, body: bytes) -> tuple[LogBatch, Counter[str]] | None:

@@ -64,9 +64,8 @@ class MetricScanner:
         self._entities: list[tuple[Pairs, Pairs]] = []
         self._metrics: list[tuple[str, str, str]] = []
         self._make_output(0)
-        self._warm()
 
-    def _warm(self) -> None:
+    def load_kernels(self) -> None:
         """Compile (or load) the kernels now, not while a request waits."""
         self._scan(b"\x08\x00")  # a field that nobody knows
         self._grow(k.NEED_METRIC_TABLE)

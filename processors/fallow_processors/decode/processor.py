@@ -65,6 +65,12 @@ class DecodeProcessor:
         self._log_scanner = LogScanner()
         self._deltas = DeltaTotals(_kernels.accumulate)
 
+    def prepare(self) -> None:
+        """Load the kernels, or compile them."""
+        if self._scanner is not None and self._log_scanner is not None:
+            self._scanner.load_kernels()
+            self._log_scanner.load_kernels()
+
     def process(self, batch: Batch) -> Batch:
         """The batch with its request as columns; a request that is not OTLP counts as ``malformed``."""
         if batch.request is None or batch.request.kind == "traces":

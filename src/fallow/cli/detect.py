@@ -189,7 +189,7 @@ def _engine(rules: list[Path], lenient: bool, defects: Sequence[str]) -> Any:
         config = cre.CreConfig(published_defects=defects)
     except ValidationError:
         fail(f"--published: {','.join(defects)} found, expected some of D1,D2,D3,D4,{STAMPS}", 2)
-    return cre.CreProcessor(replace(loaded, rules=left), config, _context(), kernels=False)
+    return cre.CreProcessor(replace(loaded, rules=left), config, _context())
 
 
 class _Untold:
@@ -285,7 +285,7 @@ class _Look:
         late.daemon = True
         late.start()
         try:
-            self.engine.load_kernels()
+            self.engine.prepare()
         finally:
             late.cancel()
         self._loaded = True

@@ -64,6 +64,7 @@ def replay(
         accounting.observe(batch)
         on_batch(batch)
 
+    chain.prepare()
     for batch in recording:
         out = chain.process(batch)
         observe(out)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 
 from fallow.batch import Batch, OtlpRequest
-from fallow.component import Processor, Stateful
+from fallow.component import Prepared, Processor, Stateful
 from fallow.state import Saved, State
 from fallow.telemetry import ServiceMetrics
 
@@ -39,6 +39,12 @@ class Chain:
     def __init__(self, processors: Mapping[str, Processor], failed: Callable[[str], None] = lambda _: None) -> None:
         self._processors = list(processors.items())
         self._failed = failed
+
+    def prepare(self) -> None:
+        """What takes long before the first batch."""
+        for _, processor in self._processors:
+            if isinstance(processor, Prepared):
+                processor.prepare()
 
     def process(self, batch: Batch) -> Batch:
         """The batch after all processors."""

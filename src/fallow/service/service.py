@@ -114,6 +114,8 @@ class Service:
         for component in (*([self.health] if self.health else []), *self.exporters.values()):
             await component.start()
             self._started.append(component)
+        for pipeline in self._pipelines:
+            await asyncio.to_thread(pipeline.prepare)
         if self._keeper is not None:
             await asyncio.to_thread(self._keeper.restore)
         for pipeline in self._pipelines:
@@ -231,6 +233,9 @@ class _Running:
         self._chain = Chain(self._processors, lambda id: service.metrics.errors.add(1, {"component": id}))
         if processors:
             self._analysis = Analysis(name, self._chain, self._done, service.metrics, service.queue_size)
+
+    def prepare(self) -> None:
+        self._chain.prepare()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

@@ -90,6 +90,7 @@ def _run(rules: list[Path], sample: Path, timeline: Any) -> list[Detection]:
         engine: Any = processors["cre"]
         engine.watch(timeline)
     chain = Chain(processors, raised)
+    chain.prepare()
     out = [chain.process(batch) for batch in _batches(sample, base.series)] + chain.finish()
     return [detection for batch in out for detection in batch.detections]
 

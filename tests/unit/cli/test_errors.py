@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 RULES = Path(__file__).parents[3] / "rules"
+GATEWAY = Path(__file__).parents[3] / "otel-config" / "fallow-gateway.yaml"
 CONFIG = """\
 receivers:
   otlp: {{protocols: {{grpc: {{endpoint: "127.0.0.1:{port}"}}}}}}
@@ -91,6 +92,13 @@ def test_a_backend_that_cannot_be_reached() -> None:
 def test_a_valid_file(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(CONFIG.format(port=0))
     assert fallow("validate", str(tmp_path / "x.yaml")) == (0, f"{tmp_path}/x.yaml: ok\n", "")
+
+
+def test_checking_a_configuration_compiles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    code, said, _ = fallow("validate", str(GATEWAY))
+    assert (code, said) == (0, f"{GATEWAY}: ok\n")
+    assert not list(tmp_path.rglob("*.nbi"))
 
 
 def test_replay_of_what_is_not_there() -> None:
