@@ -40,8 +40,8 @@ from fallow.promql.state import (
     Queues,
     Units,
 )
-from fallow.series._kernels import append_sample, expect_row, forget_gaps, merge_sample, part
-from fallow.series._memory import borrowed, uncounted
+from fallow.series._kernels import append_sample, expect_row, forget_gaps, merge_sample
+from fallow.series._memory import borrowed, part, uncounted
 from fallow.series.layout import FAR, LAST_T, NONE, STALE, Float64Array, Int64Array, Records
 
 SOON = 6
@@ -50,7 +50,15 @@ SOON = 6
 
 @uncounted
 def take_sample(
-    row: int, t: int, value: float, stale: bool, ints: Int64Array, floats: Float64Array, rows: Records, stores: Records
+    row: int,
+    t: int,
+    value: float,
+    stale: bool,
+    ints: Int64Array,
+    floats: Float64Array,
+    rows: Records,
+    stores: Records,
+    summary: Float64Array,
 ) -> None:
     """Take one sample into its row: newer than the row's newest is appended, older is merged where that is possible."""
     base = rows[row].base
@@ -59,7 +67,7 @@ def take_sample(
         if t > last:
             ints[base + STALE] = 1
     elif t > last:
-        append_sample(ints, floats, base, rows[row].first, rows[row].stop, t, value, stores)
+        append_sample(ints, floats, base, rows[row].first, rows[row].stop, t, value, stores, summary)
         sure = rows[row].sure
         if sure > NONE and last <= sure < t:  # the first after a gap: what came before it says nothing of the cadence
             forget_gaps(ints, base)
@@ -278,7 +286,7 @@ def _play(
             either(first, last, slots, groups, members)
         elif op == ops.FEED:
             for i in range(first, last):
-                following = min(following, feed(i, t, slots, nodes, ints, floats, rows, stores, setting))
+                following = min(following, feed(i, t, slots, nodes, ints, floats, rows, stores, setting, summary))
         elif op == ops.SUBRANGE:
             for i in range(first, last):
                 following = min(following, subrange(i, t, slots, nodes, ints, floats, rows, stores, setting))
@@ -445,6 +453,7 @@ def _take_late(
     floats: Float64Array,
     rows: Records,
     stores: Records,
+    summary: Float64Array,
 ) -> tuple[int, int]:
     """Take the late samples among these, in order of arrival, for the instants to come, and move the others together.
 
@@ -460,7 +469,7 @@ def _take_late(
             continue
         row = taken[i].row
         late += primary[row]
-        take_sample(row, taken[i].time, taken[i].value, taken[i].stale != 0, ints, floats, rows, stores)
+        take_sample(row, taken[i].time, taken[i].value, taken[i].stale != 0, ints, floats, rows, stores, summary)
     if others < len(taken):
         for k in range(len(intervals)):
             interval = intervals[k]
@@ -478,6 +487,7 @@ def _take_until(
     floats: Float64Array,
     rows: Records,
     stores: Records,
+    summary: Float64Array,
 ) -> int:
     """Take the samples from ``at`` on that are not newer than t; returns how far that is."""
     while at < count and samples[at].time <= t:
@@ -489,7 +499,7 @@ def _take_until(
         again = at < count and samples[at].time == samples[now].time and samples[at].row == samples[now].row
         if not again:  # of several samples at one time the last in order, the largest, counts
             row, value, stale = samples[now].row, samples[now].value, samples[now].stale != 0
-            take_sample(row, samples[now].time, value, stale, ints, floats, rows, stores)
+            take_sample(row, samples[now].time, value, stale, ints, floats, rows, stores, summary)
     return at
 
 
@@ -566,7 +576,7 @@ def run_units(
         count = len(samples)
         spent += count if c >= local else 0
         if waits:
-            count, missed = _take_late(u, samples, primary, units, intervals, ints, floats, rows, stores)
+            count, missed = _take_late(u, samples, primary, units, intervals, ints, floats, rows, stores, summary)
             late += missed
             samples = _put_in_order(samples, count)
         at = 0
@@ -580,7 +590,7 @@ def run_units(
                     units.due[u, k] = min(units.due[u, k], _grid(arrival, rhythms[k]))
                 if units.due[u, k] <= (_grid(limit, intervals[k]) if final else limit):
                     t = min(t, units.due[u, k])
-            at = _take_until(t, at, count, samples, ints, floats, rows, stores)
+            at = _take_until(t, at, count, samples, ints, floats, rows, stores, summary)
             if t == FAR:
                 break
             played = 0  # what a slower class of this interval has changed, the faster ones read

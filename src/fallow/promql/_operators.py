@@ -32,8 +32,7 @@ from fallow.promql.ops import (
     UNKNOWN,
     WARMING,
 )
-from fallow.series._kernels import part
-from fallow.series._memory import counted, uncounted
+from fallow.series._memory import counted, part, uncounted
 from fallow.series.layout import FAR, NONE, Records
 
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from fallow.batch import BoolArray, Float64Array, Int32Array, Int64Array, MetricBatch
 from fallow.promql.state import STRETCH, WAITING, Queues, grown
-from fallow.series._kernels import part
-from fallow.series._memory import borrowed
+from fallow.series._memory import borrowed, part
 from fallow.series.layout import FAR, Records
 from fallow.state import Saved, State
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from fallow.promql import ops
-from fallow.series.layout import RAW_COUNT, RAW_LIMIT, Float64Array, Int64Array, Records
+from fallow.series.layout import RAW_LIMIT, Float64Array, Int64Array, Records
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -219,7 +219,7 @@ def samples_between(
 ) -> tuple[Int64Array, Float64Array]:
     """(times, values) in (start, end] of the newest RAW_LIMIT samples that store s keeps as they are, oldest first."""
     raw = base + stores[s].raw
-    count = ints[base + stores[s].offset + RAW_COUNT]
+    count = ints[raw + 2 * RAW_LIMIT]
     kept = min(count, RAW_LIMIT)
     times = np.empty(kept, dtype=np.int64)
     values = np.empty(kept, dtype=np.float64)

@@ -12,9 +12,10 @@ import numpy as np
 
 from fallow.promql import ops
 from fallow.promql._samples import deviation, extrapolated, over, quantile_of, samples_between, wants_two
-from fallow.promql.ops import EVENTS, PRESENT, TRUNCATED, UNKNOWN, WARMING
-from fallow.series._kernels import append_sample, part, raw_window, sum_up
-from fallow.series._memory import counted, uncounted
+from fallow.promql.ops import EVENTS, PRESENT, STEADY, TRUNCATED, UNKNOWN, WARMING
+from fallow.series._kernels import append_sample
+from fallow.series._memory import counted, part, uncounted
+from fallow.series._windows import raw_window, sum_up
 from fallow.series.layout import (
     BELOW,
     CADENCE,
@@ -35,7 +36,6 @@ from fallow.series.layout import (
     MAXIMUM,
     MINIMUM,
     NONE,
-    OLDEST,
     OVER,
     RAW_LIMIT,
     REFERENCE,
@@ -266,7 +266,8 @@ def _window(
     if n == 0:
         slots[i].flags = UNKNOWN | WARMING if missing else 0
         return following
-    following = min(following, (words[OLDEST] + 1) * width + span)
+    oldest = (words[FIRST] - 1) // width  # the oldest pane that holds something
+    following = min(following, (oldest + 1) * width + span)
     if n >= 2 and (ops.RATE <= fn <= ops.DELTA or fn == ops.PREDICT):  # these depend on where the window ends
         following = min(following, end + width)
     flags = 0
@@ -336,9 +337,17 @@ def windows(
     node = slots[first].node
     if t > nodes[node].held:
         return FAR
-    stop = t // stores[nodes[node].store].width
+    width = stores[nodes[node].store].width
+    stop = t // width
     following = FAR
+    # Before ``sure`` others write flags too.
+    steady = nodes[node].flags & STEADY and t >= nodes[node].sure
     for i in range(first, last):
+        if steady:  # where a deadline of its class lies within a pane, what it said holds until that ends
+            if slots[i].key == stop + 0.5:
+                following = min(following, (stop + 1) * width)
+                continue
+            slots[i].key = stop + 0.5
         again = _window(i, node, stop, slots, nodes, ints, floats, rows, stores, setting, summary)
         following = min(following, again)
     return following
@@ -355,6 +364,7 @@ def feed(
     rows: Records,
     stores: Records,
     setting: Records,
+    summary: Float64Array,
 ) -> int:
     """Append slot a to the row, at an instant of the subquery; returns when to look again.
 
@@ -382,7 +392,8 @@ def feed(
                 slots[i].last = t
             elif flags & PRESENT and ints[rows[row].base + LAST_T] < t:
                 base = rows[row].base
-                append_sample(ints, floats, base, rows[row].first, rows[row].stop, t, slots[a].value, stores)
+                first, stop = rows[row].first, rows[row].stop
+                append_sample(ints, floats, base, first, stop, t, slots[a].value, stores, summary)
     return t + 1 if flags else FAR
 
 

@@ -59,6 +59,7 @@ AT_MOST: Final = 16  # … not above (min)
 EVENTS: Final = 32  # a selector of events: coverage does not apply
 CHANGING_0: Final = 64  # MAP: the number p0 is that of slot b
 CHANGING_1: Final = 128  # MAP: p1 is that of slot c
+STEADY: Final = 256  # RANGE: looked at where a pane ends and nowhere else; key: the number of the next pane then, and ½
 
 # -- binary operators -------------------------------------------------------------------------------------------------
 OPERATORS: Final = {

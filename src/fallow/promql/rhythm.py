@@ -36,7 +36,10 @@ def classes_of(plan: Plan) -> tuple[Class, ...]:
         _mark(top, Class(top.level, interval, _rhythm(plan, top, interval) or interval), plan, wanted)
     classes = sorted({c for found in wanted.values() for c in found}, key=lambda c: (c.level, c.interval, -c.rhythm))
     for index, found in wanted.items():
-        plan.nodes[index].classes = sum(1 << classes.index(c) for c in found)
+        node = plan.nodes[index]
+        node.classes = sum(1 << classes.index(c) for c in found)
+        if node.op == ops.RANGE and all(c.rhythm == _width(plan, node) for c in found):
+            node.flags |= ops.STEADY
     return tuple(classes)
 
 
@@ -59,6 +62,11 @@ def _rhythm(plan: Plan, node: Node, interval: int) -> int:
         return interval
     below = [_rhythm(plan, child, interval) for child in node.children]
     if node.op == ops.RANGE:
-        width = plan.signals[node.signal].stores[node.store].width
+        width = _width(plan, node)
         below.append(width if width % interval == 0 else interval)
     return math.gcd(*below)
+
+
+def _width(plan: Plan, node: Node) -> int:
+    """Of the panes of a window, in ns."""
+    return plan.signals[node.signal].stores[node.store].width

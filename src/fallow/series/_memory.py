@@ -60,6 +60,10 @@ def uncounted(kernel: Kernel) -> Kernel:
     return cast("Kernel", njit(cache=True, nogil=True, error_model="numpy", **_BARE)(kernel))
 
 
+part = njit(nogil=True, error_model="numpy", inline="always")
+"""What is compiled into the kernels that call it: a call hands over every word of every array's description."""
+
+
 def counted(kernel: Kernel) -> Kernel:
     """Compile one that makes arrays and is called by such a one."""
     return cast("Kernel", njit(cache=True, nogil=True, error_model="numpy", **_WITH_ARRAYS)(kernel))

@@ -1,5 +1,5 @@
 """How the state of one series lies in memory: a header, then for each window that is asked of it a store of panes: first
-what changes with every sample, of all stores, then the panes that are closed, of one after the other.
+what changes with every sample, of all stores, then what they say of their closed panes together, then those panes.
 
 A window (B−W, B] is a union of whole panes of width P where P divides W and B; panes are right-closed on the absolute
 grid k·P, so that every statistic that merges is exact at B whatever the jitter. All state is 8-byte words of one flat
@@ -23,9 +23,11 @@ Records = NDArray[Any]
 """Structured arrays: one element after the other in memory, which is what kernels that take one at a time want. (Many
 arrays side by side cost numba two atomic reference counts for each at every use.)"""
 
-LAYOUT_VERSION: Final = 3
+LAYOUT_VERSION: Final = 4
 """Of everything below: rows that were saved under another one are not read."""
 
+LINE_WORDS: Final = 8
+"""A line of the cache. Every row begins with one."""
 NONE: Final = -(1 << 62)
 """A time or pane number before every other: nothing there."""
 FAR: Final = 1 << 62
@@ -48,12 +50,11 @@ GAPS: Final = 12
 GAP_COUNT: Final = 8
 ROW_WORDS: Final = GAPS + GAP_COUNT
 
-# -- what changes with every sample of a store, words: a header and the open pane; all stores of a row lie side by side ---
+# -- what changes with every sample of a store, words: all stores of a row lie side by side ------------------------------
 CURRENT: Final = 0  # number of the open pane, the newest that has a sample
-RAW_COUNT: Final = 1  # samples ever written into the raw ring
-# What the row's header said when the pane before the open one got its last sample.
-CLOSED: Final = 2
-# The same seven words in a row's header, in CLOSED and in a Summary's LAST, in this order.
+STORE_WORDS: Final = 1  # and then that pane
+
+# The same seven words in a row's header, in CLOSED_TAIL and in a summary's LAST, in this order.
 TAIL: Final = (LAST_T, LAST_V, PREVIOUS_T, PREVIOUS_V, CHANGES, RESETS, RESET_SUM)
 TAIL_T: Final = 0
 TAIL_V: Final = 1
@@ -62,7 +63,14 @@ TAIL_PREVIOUS_V: Final = 3
 TAIL_CHANGES: Final = 4
 TAIL_RESETS: Final = 5
 TAIL_RESET_SUM: Final = 6
-STORE_WORDS: Final = CLOSED + len(TAIL)
+
+# -- what changes when a pane closes, words: the part that closed panes have in the window whose last pane is the open one ---
+ENDS: Final = 0  # the pane after that window, NONE: not summed up
+CLOSED_FIRST: Final = 1  # as in a summary
+CLOSED_CARRY: Final = 2
+CLOSED_LARGEST: Final = 3
+CLOSED_TAIL: Final = 4  # what the row's header said when the pane before the open one got its last sample
+CLOSED_WORDS: Final = CLOSED_TAIL + len(TAIL)  # and then as a pane has them, but the first: how many samples
 
 # -- a pane: its first word, then one for each statistic that its store keeps, as they are numbered below. Of the panes that
 # are closed each word has a ring of its own, so that a window is summed up over words that lie side by side. --------------
@@ -92,13 +100,14 @@ STATISTICS: Final = 17
 RAW: Final = 17
 """Not a statistic: asks for a ring of the newest RAW_LIMIT samples beside the panes."""
 RAW_LIMIT: Final = 512
+RAW_WORDS: Final = 2 * RAW_LIMIT + 1
+"""The ring of samples: times, values, and how many were ever written into it."""
 
 # -- a summary of a window, words: its statistics, then ---------------------------------------------------------------
 CARRY: Final = STATISTICS  # what adding up SUM rounded away
 LARGEST: Final = CARRY + 1  # how large its largest term is
 LAST: Final = LARGEST + 1  # the row's header as it was at the window's end
-OLDEST: Final = LAST + len(TAIL)  # number of the oldest pane in the window that has a sample
-SUMMARY_WORDS: Final = OLDEST + 1
+SUMMARY_WORDS: Final = LAST + len(TAIL)
 
 SLOPE: Final = frozenset({SLOPE_V, SLOPE_T, SLOPE_TT, SLOPE_TV})
 SIDES: Final = frozenset({BELOW, UNDER, OVER})
@@ -155,17 +164,22 @@ class StoreSpec:
 
     @property
     def open_words(self) -> int:
-        """Its header and its open pane."""
+        """What changes with every sample."""
         return STORE_WORDS + self.stride
+
+    @property
+    def closed_words(self) -> int:
+        """What changes when a pane closes."""
+        return CLOSED_WORDS + self.stride
 
     @property
     def ring_words(self) -> int:
         """The closed panes, and the newest samples as they are where they are wanted."""
-        return self.ring * self.stride + (2 * RAW_LIMIT if RAW in self.statistics else 0)
+        return self.ring * self.stride + (RAW_WORDS if RAW in self.statistics else 0)
 
     @property
     def words(self) -> int:
-        return self.open_words + self.ring_words
+        return self.open_words + self.closed_words + self.ring_words
 
     def _kept(self) -> list[int]:
         return sorted((self.statistics | {N}) - {RAW})
@@ -186,12 +200,16 @@ _PLACES: Final = {
 STORE: Final = np.dtype(
     [
         (name, np.int64)
-        for name in ("offset", "rings", "window", "width", "ring", "stride", "raw", *_PLACES, "includes", "sure")
+        for name in (
+            *("offset", "closed", "rings", "window", "width", "ring", "stride", "kept"),
+            *("raw", *_PLACES, "includes", "sure"),
+        )
     ]
     + [("limit", np.float64)]
 )
-"""A store as the kernels read it: where its header and its rings begin in the block; window and width in ns; ring in panes;
-words of a pane; where the ring of samples begins in the block; the place of each statistic among the words of a pane (-1: not
+"""A store as the kernels read it: where what changes with every sample, what changes when a pane closes, and its rings begin
+in the block; window and width in ns; ring in panes; words of a pane; a bit for each statistic that it keeps; where the ring of
+samples begins in the block; the place of each statistic among the words of a pane (-1: not
 kept); and after which time it has every sample that its rows have (NONE: it always had)."""
 
 
@@ -212,20 +230,23 @@ def layouts_of(signals: Iterable[Iterable[StoreSpec]]) -> Layouts:
     stop: list[int] = []
     words: list[int] = []
     stores: list[StoreSpec] = []
-    places: list[tuple[int, int]] = []
+    places: list[tuple[int, int, int]] = []
     for signal in signals:
         own = list(signal)
         first.append(len(stores))
-        at, ring = ROW_WORDS, ROW_WORDS + sum(store.open_words for store in own)
+        at = ROW_WORDS
+        closed = at + sum(store.open_words for store in own)
+        ring = closed + sum(store.closed_words for store in own)
         for store in own:
-            places.append((at, ring))
-            at, ring = at + store.open_words, ring + store.ring_words
+            places.append((at, closed, ring))
+            at, closed, ring = at + store.open_words, closed + store.closed_words, ring + store.ring_words
         stores += own
         stop.append(len(stores))
-        words.append(ring)
+        words.append(-(-ring // LINE_WORDS) * LINE_WORDS)
     columns = np.zeros(len(stores), dtype=STORE)
-    for i, (store, (at, ring)) in enumerate(zip(stores, places, strict=True)):
-        columns[i]["offset"], columns[i]["rings"] = at, ring
+    for i, (store, (at, closed, ring)) in enumerate(zip(stores, places, strict=True)):
+        columns[i]["offset"], columns[i]["closed"], columns[i]["rings"] = at, closed, ring
+        columns[i]["kept"] = sum(1 << statistic for statistic in store.statistics if statistic < STATISTICS)
         columns[i]["window"], columns[i]["width"] = store.window, store.width
         columns[i]["ring"], columns[i]["stride"] = store.ring, store.stride
         columns[i]["sure"] = NONE

@@ -9,10 +9,12 @@ import numpy as np
 
 from fallow.series._kernels import clear_block
 from fallow.series.layout import (
+    CLOSED_WORDS,
     LAYOUT_VERSION,
+    LINE_WORDS,
     NONE,
     RAW,
-    RAW_LIMIT,
+    RAW_WORDS,
     ROW_WORDS,
     STORE_WORDS,
     Float64Array,
@@ -40,7 +42,7 @@ class Rows:
     def __init__(self, layouts: Layouts, limit: int) -> None:
         self.layouts = layouts
         self.limit = limit
-        self.floats: Float64Array = np.zeros(1 << 12, dtype=np.float64)
+        self.floats: Float64Array = _zeros(1 << 12)
         self.rows: Records = np.zeros(64, dtype=ROW)
         self._used = 0
         self._count = 0
@@ -78,7 +80,7 @@ class Rows:
         need = self._used + words
         if need > len(self.floats):
             size = max(need, 2 * len(self.floats))  # pages that nothing has touched yet take no memory
-            grown = np.zeros(size, dtype=np.float64)
+            grown = _zeros(size)
             grown[: self._used] = self.floats[: self._used]
             self.floats = grown
 
@@ -88,7 +90,7 @@ class Rows:
         words, rows = self.ints[: self._used].copy(), self.rows[: self._count].copy()
         layouts = [
             [
-                [_plain(spec), int(store["offset"]), int(store["rings"]), int(store["sure"])]
+                [_plain(spec), *(int(store[place]) for place in ("offset", "closed", "rings", "sure"))]
                 for spec, store in zip(self.layouts.specs[first:stop], self.layouts.stores[first:stop], strict=True)
             ]
             for first, stop in zip(self.layouts.first, self.layouts.stop, strict=True)
@@ -114,13 +116,20 @@ class Rows:
                 if found is None:
                     cold.add(s)
                     continue
-                known, offset, rings, self.layouts.stores[s]["sure"] = found
-                at, to = int(self.layouts.stores[s]["offset"]), int(self.layouts.stores[s]["rings"])
-                for word, place, count in _open_words(known, spec):
-                    _copy(words, source + offset + word, self.ints, target + at + place, count)
-                for word, place, count in _ring_words(known, spec):
-                    _copy(words, source + rings + word, self.ints, target + to + place, count)
+                known, *places, self.layouts.stores[s]["sure"] = found
+                parts = ("offset", _open_words), ("closed", _closed_words), ("rings", _ring_words)
+                for (name, of), was in zip(parts, places, strict=True):
+                    at = target + int(self.layouts.stores[s][name])
+                    for word, place, count in of(known, spec):
+                        _copy(words, source + was + word, self.ints, at + place, count)
         return cold
+
+
+def _zeros(words: int) -> Float64Array:
+    """An array that begins with a line of the cache."""
+    wide = np.zeros(words + LINE_WORDS, dtype=np.float64)
+    skipped = -wide.ctypes.data // 8 % LINE_WORDS
+    return wide[skipped : skipped + words]
 
 
 def _plain(spec: StoreSpec) -> list[object]:
@@ -128,16 +137,17 @@ def _plain(spec: StoreSpec) -> list[object]:
     return [spec.window, spec.width, sorted(spec.statistics), spec.limit, spec.includes]
 
 
-def _stores(state: State, layout: int) -> list[tuple[StoreSpec, int, int, int]]:
-    """The stores of a saved layout, where they and their rings begin, and since when they are sure."""
+def _stores(state: State, layout: int) -> list[tuple[StoreSpec, int, int, int, int]]:
+    """The stores of a saved layout, where their three parts begin, and since when they are sure."""
     return [
         (
             StoreSpec(window=window, width=width, statistics=frozenset(kept), limit=limit, includes=includes),
             offset,
+            closed,
             rings,
             sure,
         )
-        for (window, width, kept, limit, includes), offset, rings, sure in state.document["layouts"][layout]
+        for (window, width, kept, limit, includes), offset, closed, rings, sure in state.document["layouts"][layout]
     ]
 
 
@@ -148,10 +158,20 @@ def _has(known: StoreSpec, wanted: StoreSpec) -> bool:
 
 
 def _open_words(known: StoreSpec, wanted: StoreSpec) -> Iterator[tuple[int, int, int]]:
-    """The header and the open pane of a store that may have more: (from, to, how many)."""
-    yield 0, 0, STORE_WORDS
+    """The open pane of a store that may have more, and its number: (from, to, how many)."""
+    return _pane_words(STORE_WORDS, known, wanted)
+
+
+def _closed_words(known: StoreSpec, wanted: StoreSpec) -> Iterator[tuple[int, int, int]]:
+    """What it says of its closed panes likewise."""
+    return _pane_words(CLOSED_WORDS, known, wanted)
+
+
+def _pane_words(head: int, known: StoreSpec, wanted: StoreSpec) -> Iterator[tuple[int, int, int]]:
+    """A pane after so many words that every store has."""
+    yield 0, 0, head
     for statistic in sorted((wanted.statistics | {N}) - {RAW}):
-        yield STORE_WORDS + known.position(statistic), STORE_WORDS + wanted.position(statistic), 1
+        yield head + known.position(statistic), head + wanted.position(statistic), 1
 
 
 def _ring_words(known: StoreSpec, wanted: StoreSpec) -> Iterator[tuple[int, int, int]]:
@@ -160,7 +180,7 @@ def _ring_words(known: StoreSpec, wanted: StoreSpec) -> Iterator[tuple[int, int,
     for statistic in sorted((wanted.statistics | {N}) - {RAW}):
         yield known.position(statistic) * ring, wanted.position(statistic) * ring, ring
     if RAW in wanted.statistics:
-        yield ring * known.stride, ring * wanted.stride, 2 * RAW_LIMIT
+        yield ring * known.stride, ring * wanted.stride, RAW_WORDS
 
 
 def _copy(words: Int64Array, source: Int64Array, to: Int64Array, target: Int64Array, count: int) -> None:
