@@ -3,6 +3,7 @@
 COMPONENTS = {
     "decode": "fallow_processors.decode",
     "normalise": "fallow_processors.normalise",
+    "attribute": "fallow_processors.attribute",
     "health": "fallow_processors.health",
     "cre": "fallow_processors.cre",
     "recommender": "fallow_processors.recommender",

@@ -49,6 +49,12 @@ JOB_ARRAY_ID: Final = "fallow.job.array.id"
 JOB_ARRAY_INDEX: Final = "fallow.job.array.index"
 JOB_NODES: Final = "fallow.job.nodes"  # array of names
 JOB_GPU_INDICES: Final = "fallow.job.gpu.indices"  # array of node:index
+ATTRIBUTION_AMBIGUOUS: Final = (
+    "fallow.attribution.ambiguous"  # "true": several may hold the device, nobody knows whose it is
+)
+ATTRIBUTION_CANDIDATE: Final = "fallow.attribution.candidate"  # a job that may hold it, as the source had it
+PROCESS_CGROUP: Final = "process.cgroup"
+HW_INSTANCE: Final = "GPU_I_ID"  # of a split GPU, as dcgm-exporter numbers its parts
 JOB_WAIT: Final = "fallow.job.wait"  # s between submission and start
 JOB_EXIT_CODE: Final = "fallow.job.exit.code"
 JOB_EXIT_SIGNAL: Final = "fallow.job.exit.signal"
@@ -204,6 +210,8 @@ JOB_CPUS: Final = "fallow.job.cpus"
 JOB_MEMORY_LIMIT: Final = "fallow.job.memory.limit"
 JOB_TIME_LIMIT: Final = "fallow.job.time.limit"
 JOB_TIME_USED: Final = "fallow.job.time.used"
+JOB_AGE: Final = "fallow.job.age"
+JOB_GPU_FIRST_ACTIVITY: Final = "fallow.job.gpu.first_activity"
 
 SIGNALS: Final[dict[str, str]] = {
     GPU_UTILIZATION: "1",
@@ -310,6 +318,9 @@ SIGNALS: Final[dict[str, str]] = {
     JOB_MEMORY_LIMIT: "By",
     JOB_TIME_LIMIT: "s",
     JOB_TIME_USED: "s",
+    JOB_AGE: "s",  # since the start of the run, on each host that it has
+    JOB_RESTARTS: "{restart}",  # likewise
+    JOB_GPU_FIRST_ACTIVITY: "s",  # from the start of the run to the first work on the GPU; absent until then
     SERVING_RUNNING: "{request}",
     SERVING_WAITING: "{request}",
     SERVING_KV_CACHE: "1",

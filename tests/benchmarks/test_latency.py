@@ -62,6 +62,7 @@ receivers:
 processors:
   decode:
   normalise:
+  attribute:
   health:
   cre: {{rules: [{pack}, rule.yaml]}}
   recommender:
@@ -72,7 +73,7 @@ service:
   pipelines:
     telemetry:
       receivers: [otlp]
-      processors: [decode, normalise, health, cre, recommender]
+      processors: [decode, normalise, attribute, health, cre, recommender]
       exporters: [recommendations]
 """
 

@@ -34,6 +34,7 @@ receivers:
 processors:
   decode:
   normalise:
+  attribute:
   health:
   cre:
   recommender:
@@ -41,7 +42,7 @@ exporters:
   recommendations: {endpoint: "127.0.0.1:0"}
 service:
   pipelines:
-    telemetry: {receivers: [otlp], processors: [decode, normalise, health, cre, recommender], exporters: [recommendations]}
+    telemetry: {receivers: [otlp], processors: [decode, normalise, attribute, health, cre, recommender], exporters: [recommendations]}
 """
 METHODS = {
     "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",

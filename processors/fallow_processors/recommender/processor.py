@@ -11,13 +11,15 @@ from dataclasses import replace
 from fallow.batch import Batch
 from fallow.component import Context
 from fallow.model import Action, Detection, Recommendation, Saving
-from fallow.semconv import HW_MODEL, IDENTITY
+from fallow.semconv import ATTRIBUTION_AMBIGUOUS, HW_MODEL, IDENTITY
 from fallow.units import SECOND
 from fallow_processors.recommender.playbook import Defaults, Entry, Playbook, by_model, exempted
 from fallow_processors.recommender.saving import remaining_idle
 
 logger = logging.getLogger(__name__)
 
+ADVICE = "T1"
+"""The highest tier that takes nothing from anybody."""
 CONFIDENCE_METRIC = 0.9
 """A condition that held over enough trustworthy samples; the rest is for what telemetry cannot see."""
 CONFIDENCE_OTHER = 0.7
@@ -64,6 +66,8 @@ class RecommenderProcessor:
         if entry is None:
             self._warn_of_another_text(detection)
             return "no entry"
+        if detection.entity.get(ATTRIBUTION_AMBIGUOUS) and entry.tier > ADVICE:
+            return "ambiguous"  # guard G2: it is not certain whose the device is
         return "exempt" if exempted(entry.guards, detection.entity) else ""
 
     def _warn_of_another_text(self, detection: Detection) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from fallow_receivers.ebpf._cgroup import CgroupTree, labels, paths_of
+from fallow.cgroup import labels
+from fallow_receivers.ebpf._cgroup import CgroupTree, paths_of
 from fallow_receivers.ebpf._what import Attributes, Key
 
 

@@ -36,6 +36,7 @@ receivers:
 processors:
   decode:
   normalise:
+  attribute:
   health:
   cre:
   recommender:
@@ -50,7 +51,7 @@ service:
   pipelines:
     telemetry:
       receivers: [otlp]
-      processors: [decode, normalise, health, cre, recommender]
+      processors: [decode, normalise, attribute, health, cre, recommender]
       exporters: [recommendations, report]
 """
 ROWS = 7

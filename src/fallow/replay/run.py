@@ -15,7 +15,7 @@ from fallow.replay.recording import Recording
 from fallow.service import Chain
 from fallow.summary import Summary
 
-PROCESSORS = ("decode", "normalise", "health", "cre", "recommender")
+PROCESSORS = ("decode", "normalise", "attribute", "health", "cre", "recommender")
 
 
 def default_chain(rules: Sequence[Path] | None, playbook: Path | None, base: Context) -> Chain:

@@ -85,7 +85,7 @@ def timeline_of(rules: list[Path], sample: Path) -> Any:
 def _run(rules: list[Path], sample: Path, timeline: Any) -> list[Detection]:
     base = context("rule-test", sample.parent)
     options = {"cre": {"rules": [str(rule.resolve()) for rule in rules]}}
-    processors = build(("decode", "normalise", "health", "cre"), options, base)
+    processors = build(("decode", "normalise", "attribute", "health", "cre"), options, base)
     if timeline is not None:
         engine: Any = processors["cre"]
         engine.watch(timeline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,15 @@ def test_the_target_is_what_the_rule_names(tmp_path: Path) -> None:
     assert one.target == {"fallow.user.name": "ada", "fallow.job.name": "train"}
     (other,) = made(tmp_path, None, a_detection(entity=entity))
     assert other.target == {"host.name": "n1", "fallow.job.id": "7"}
+
+
+@pytest.mark.parametrize(("tier", "action", "expected"), [("T1", "notify", 1), ("T2", "requeue", 0)])
+def test_where_it_is_not_certain_whose_a_device_is_there_is_advice_at_most(
+    tmp_path: Path, tier: str, action: str, expected: int
+) -> None:
+    """Guard G2."""
+    found = a_detection()
+    unsure = dataclasses.replace(found, entity={**found.entity, "fallow.attribution.ambiguous": "true"})
+    entry = f"entries:\n  - {{rule: {found.rule}, action: {action}, tier: {tier}}}\n"
+    assert len(made(tmp_path, entry, unsure)) == expected
+    assert len(made(tmp_path, entry, found)) == 1

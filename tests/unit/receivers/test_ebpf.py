@@ -13,12 +13,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from fallow import semconv
 from fallow.batch import Batch, OtlpRequest
+from fallow.cgroup import labels
 from fallow.errors import TransientError
 from fallow.reference import metadata
 from fallow.testing.components import context
 from fallow_receivers.ebpf import EbpfReceiver, EbpfReceiverConfig, _btf, _what
 from fallow_receivers.ebpf._backends import PROBES, PROGRAMS, VMLINUX, source
-from fallow_receivers.ebpf._cgroup import V1, CgroupTree, labels, paths_of
+from fallow_receivers.ebpf._cgroup import V1, CgroupTree, paths_of
 from fallow_receivers.ebpf._elf import ElfError, functions, skip
 from fallow_receivers.ebpf._encode import Encoder
 from fallow_receivers.ebpf._functions import CUDA, NCCL
