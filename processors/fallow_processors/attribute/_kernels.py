@@ -24,7 +24,7 @@ looked up; a device works for the first time in its run."""
 
 SERIES = np.dtype(
     [
-        ("device", np.int32),
+        ("gpu", np.int32),  # the number of its device
         ("proof", np.int32),  # the evidence that it is; -1: none
         ("version", np.int32),  # of the device, when ``out`` was looked up
         ("out", np.int32),  # what its samples become; -1: not looked up yet
@@ -54,7 +54,7 @@ PROOF = np.dtype(
 def all_known(series: Int32Array, of: Records) -> bool:
     """Whether it is known of each series what it is."""
     for one in series:  # noqa: SIM110 — numba has no all()
-        if one >= len(of) or of[one].device == UNSEEN:
+        if one >= len(of) or of[one].gpu == UNSEEN:
             return False
     return True
 
@@ -111,11 +111,11 @@ def take(
                     proofs[proof].seen = time[proved]
             proved += 1
         one = of[series[at]]
-        if one.device < 0:
+        if one.gpu < 0:
             out[at] = series[at]
             at += 1
             continue
-        device = devices[one.device]
+        device = devices[one.gpu]
         if now >= due[device.host]:
             return GRID, at, proved
         if one.version != device.version or one.out < 0 or now < device.since or now >= device.until:

@@ -170,7 +170,7 @@ class AttributeProcessor:
 
     def _decide(self, reason: int, series: int, time: int, out: Int32Array, at: int) -> bool:
         """Do what the kernel stopped for; True where that sample is done with."""
-        device = int(self._of["device"][series])
+        device = int(self._of["gpu"][series])
         if reason == kernels.GRID:
             self._tell(int(self._devices.columns["host"][device]), time)
         elif reason == kernels.ACTIVITY:
@@ -278,9 +278,9 @@ class AttributeProcessor:
     def _learn(self, series: Int32Array) -> None:
         known = len(self._of)
         self._of = room(self._of, int(series.max()))
-        self._of["device"][known:] = kernels.UNSEEN
+        self._of["gpu"][known:] = kernels.UNSEEN
         self._clock = room(self._clock, len(self._of) - 1)
-        for one in np.unique(series[self._of["device"][series] == kernels.UNSEEN]).tolist():
+        for one in np.unique(series[self._of["gpu"][series] == kernels.UNSEEN]).tolist():
             self._learn_one(one)
 
     def _learn_one(self, series: int) -> None:
@@ -335,7 +335,7 @@ class AttributeProcessor:
     # -- across a restart ----------------------------------------------------------------------------------------------
     def save(self) -> Saved:
         """What is known of jobs and devices, what each series has become, and what waits."""
-        there = np.flatnonzero(self._of["device"] >= 0)
+        there = np.flatnonzero(self._of["gpu"] >= 0)
         arrays = {"series": there.astype(np.int32), "out": self._of["out"][there].copy()}
         document = {
             "runs": self._runs.document(),

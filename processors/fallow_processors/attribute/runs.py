@@ -220,8 +220,11 @@ def _places(said: Mapping[str, str]) -> Iterator[Place]:
         yield ("id", said[semconv.HW_ID], "")
     elif not held and host and said.get(semconv.GPU_INDEX):
         yield ("index", host, said[semconv.GPU_INDEX])
-    for node in dict.fromkeys([*(n + domain for n in nodes or [n for n, _, _ in held]), *([host] if host else [])]):
-        yield ("node", node)
+    names = [node + domain for node in nodes or [node for node, _, _ in held]]
+    if host:
+        names.append(host)
+    for name in dict.fromkeys(names):
+        yield ("node", name)
 
 
 def _listed(text: str) -> list[str]:

@@ -12,13 +12,20 @@ from fallow_processors.cre.processor import CreProcessor
 from fallow_processors.cre.ruleset import RuleSet
 
 if TYPE_CHECKING:
+    from fallow_processors.cre.covering import coverage
     from fallow_processors.cre.explanation import explain
     from fallow_processors.cre.json_schema import json_schema_text
     from fallow_processors.cre.pack import build
     from fallow_processors.cre.timeline import Timeline
 
 # Tools for those who write rules, imported on first use: whoever runs rules does not wait for them.
-_HOME = {"Timeline": "timeline", "build": "pack", "explain": "explanation", "json_schema_text": "json_schema"}
+_HOME = {
+    "Timeline": "timeline",
+    "build": "pack",
+    "coverage": "covering",
+    "explain": "explanation",
+    "json_schema_text": "json_schema",
+}
 
 
 def _build(config: CreConfig, context: Context) -> CreProcessor:
@@ -28,6 +35,16 @@ def _build(config: CreConfig, context: Context) -> CreProcessor:
 
 FACTORY = Factory(type="cre", config=CreConfig, build=_build)
 
-__all__ = ["FACTORY", "CreConfig", "CreProcessor", "RuleSet", "Timeline", "build", "explain", "json_schema_text"]
+__all__ = [
+    "FACTORY",
+    "CreConfig",
+    "CreProcessor",
+    "RuleSet",
+    "Timeline",
+    "build",
+    "coverage",
+    "explain",
+    "json_schema_text",
+]
 
 __getattr__ = exports(__name__, _HOME)

@@ -16,6 +16,7 @@ from fallow.cli.output import err, fail, out
 from fallow.entity import subject
 from fallow.errors import DocumentError, NotFound, Problem
 from fallow.registry import components
+from fallow.rules import builtin_directory
 from fallow.testing.rules import RULE, Sample, check_rule_folder
 from fallow.units import moment_text
 
@@ -156,6 +157,41 @@ def explain(
             print(json.dumps({"type": "explanation", **explanation.data()} | ({"allowed": may} if may else {})))
         else:
             explanations.show(explanation, may)
+
+
+@app.command(
+    epilog="Example: fallow rules coverage day.otlp.jsonl.gz · fallow rules coverage pods.parquet --map map.yaml --json · "
+    "fallow rules coverage --service 127.0.0.1:13134"
+)
+def coverage(
+    source: Annotated[
+        list[Path] | None, typer.Argument(metavar="SOURCE", help="A recording: what fallow replay reads.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option("--map", help="Mapping file (YAML): which column is which signal.")
+    ] = None,
+    service: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Ask a running service instead, at its health endpoint.")
+    ] = "",
+    rules: Annotated[
+        list[Path] | None, typer.Option("--rules", help="Rule file or folder; several times. Default: built in.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which rules can fire on what is delivered, which cannot and why, and what to switch on."""
+    if bool(source) == bool(service):
+        raise typer.BadParameter("give either a recording or --service")
+    delivered_by = importlib.import_module("fallow.cli.coverage")
+    delivered = delivered_by.of_service(service) if service else delivered_by.of_recording(source or [], mapping)
+    loaded = _loaded(rules or [builtin_directory()], as_json)
+    found = _cre().coverage(loaded.rules, delivered)
+    if not as_json:
+        delivered_by.show(found, delivered)
+        return
+    for one in found:
+        print(json.dumps({"type": "coverage"} | delivered_by.data(one)))
+    counts = {state: sum(one.state == state for one in found) for state in ("can fire", "in part", "cannot fire")}
+    print(json.dumps({"type": "summary", "rules": len(found), **counts, "delivered": delivered}))
 
 
 @app.command(epilog="Example: fallow rules schema > cre.schema.json")

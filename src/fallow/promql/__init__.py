@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fallow.promql.engine import Condition, Edge, EdgeState, Engine, compile_kernels, describe
     from fallow.promql.errors import EvaluationError, PromqlError, UnsupportedError
     from fallow.promql.forms import WindowForm
-    from fallow.promql.needs import can_hold, required
+    from fallow.promql.needs import can_hold, can_select, required, selections
     from fallow.promql.selectors import prom_name
     from fallow.promql.shards import Shards
 
@@ -27,11 +27,13 @@ _HOME = {
     "Shards": "shards",
     "WindowForm": "forms",
     "can_hold": "needs",
+    "can_select": "needs",
     "check": "compile",
     "compile_kernels": "engine",
     "describe": "engine",
     "prom_name": "selectors",
     "required": "needs",
+    "selections": "needs",
 }
 
 __all__ = [
@@ -45,11 +47,13 @@ __all__ = [
     "UnsupportedError",
     "WindowForm",
     "can_hold",
+    "can_select",
     "check",
     "compile_kernels",
     "describe",
     "prom_name",
     "required",
+    "selections",
 ]
 
 __getattr__ = exports(__name__, _HOME)

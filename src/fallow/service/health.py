@@ -1,4 +1,4 @@
-"""The health endpoint: 200 while serving, 503 while starting or draining."""
+"""The health endpoint: 200 while serving, 503 while starting or draining; and what has been delivered so far."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping
 from typing import Any
 
 import uvicorn
@@ -23,11 +23,14 @@ class _Server(uvicorn.Server):
 
 
 class Health:
-    """Serves ``GET /`` with the state of the service as JSON."""
+    """Serves ``GET /`` with the state of the service, and ``GET /delivered`` with what it has seen, as JSON."""
 
-    def __init__(self, endpoint: str, serving: Callable[[], bool]) -> None:
+    def __init__(
+        self, endpoint: str, serving: Callable[[], bool], delivered: Callable[[], Mapping[str, Any]] = dict
+    ) -> None:
         self._endpoint = endpoint
         self._serving = serving
+        self._delivered = delivered
         self._task: asyncio.Task[None] | None = None
         self._server: uvicorn.Server | None = None
         self.port = 0
@@ -59,7 +62,10 @@ class Health:
         if scope["type"] != "http":
             return
         ok = self._serving()
-        body = json.dumps({"status": "serving" if ok else "not serving"}).encode()
+        state: Mapping[str, Any] = {"status": "serving" if ok else "not serving"}
+        if scope["path"] == "/delivered":
+            ok, state = True, await asyncio.to_thread(self._delivered)
+        body = json.dumps(state).encode()
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": 200 if ok else 503, "headers": headers})
         await send({"type": "http.response.body", "body": body})

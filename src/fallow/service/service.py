@@ -20,6 +20,7 @@ import fallow
 from fallow.batch import Batch
 from fallow.component import Consume, Context, Exporter, Forwarder, Processor, Receiver, Stateful
 from fallow.config import ComponentSettings, Config, Pipeline, TelemetrySettings
+from fallow.delivered import Delivered
 from fallow.errors import PermanentError, StateError, TransientError
 from fallow.ledger import Ledger
 from fallow.malloc import tune
@@ -64,6 +65,7 @@ class Service:
             _beside(ledger.url, config), max_recommendations=ledger.max_recommendations, max_changes=ledger.max_changes
         )
         self.series = SeriesTable(config.service.max_series)
+        self.delivered = Delivered(self.series)
 
         def build(id: str, settings: ComponentSettings) -> Any:
             context = Context(
@@ -88,7 +90,7 @@ class Service:
             snapshots = Snapshots(config.path.parent / kept.directory, kept.keep)
             self._keeper = Keeper(snapshots, kept.interval, self._pipelines, self.series, self.metrics)
         health = config.service.telemetry.health
-        self.health = Health(health.endpoint, lambda: self._serving) if health else None
+        self.health = Health(health.endpoint, lambda: self._serving, self.delivered.document) if health else None
         self._serving = False
         self._ticker: asyncio.Task[None] | None = None
         self._started: list[Receiver | Exporter | Forwarder | Health] = []
@@ -190,7 +192,8 @@ class Service:
         return _Running(name, pipeline.receivers, pipeline.processors, build, exporters, self)
 
     def record(self, batch: Batch) -> None:
-        """Commit what processing found; called in an analysis thread."""
+        """Commit what processing found, and take note of what was delivered; called in an analysis thread."""
+        self.delivered.observe(batch.metrics, batch.logs)
         if batch.detections or batch.recommendations:
             for change in self.ledger.record(batch.detections, batch.recommendations):
                 if change.detection is not None:

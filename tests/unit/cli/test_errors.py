@@ -216,7 +216,7 @@ def test_a_configuration_with_a_rule_that_is_wrong(tmp_path: Path) -> None:
     [
         (),
         *[(v,) for v in ("run", "validate", "components", "demo", "replay", "detect", "recommendations", "rules")],
-        *[("rules", v) for v in ("check", "test", "hash", "build", "explain", "schema")],
+        *[("rules", v) for v in ("check", "test", "hash", "build", "explain", "schema", "coverage")],
         *[("recommendations", v) for v in ("list", "show", "watch", "approve", "dismiss", "outcome")],
     ],
     ids=" ".join,

@@ -97,7 +97,7 @@ def test_what_waits_is_joined_by_its_own_time() -> None:
     a = attribution(lateness="20s")
     for at in range(0, 60, 5):
         a.take([Sample(at, gpu())], [START] if at == 25 else [])
-    assert [job for at, job in a.jobs()] == ["", "", *["42"] * (len(a.jobs()) - 2)]
+    assert [job for _, job in a.jobs()] == ["", "", *["42"] * (len(a.jobs()) - 2)]
     assert max(at for at, _ in a.jobs()) == 30  # the newest is 55, and a second is let go as a whole
     a.finish()
     assert len(a.jobs()) == 12
@@ -279,7 +279,7 @@ def test_ended_jobs_are_forgotten() -> None:
         at = number * 60
         told = [event("start", at, str(number), indices="n1:0"), event("end", at + 50, str(number))]
         a.take([Sample(at, gpu())], told)
-    assert len(a.processor._runs) < 10
+    assert len(a.processor.save()().document["runs"]) < 10
 
 
 def test_jobs_are_bounded() -> None:
@@ -287,7 +287,7 @@ def test_jobs_are_bounded() -> None:
     a.take(events=[event("start", 1, str(n), indices=f"n1:{n}") for n in range(8)])
     a.take([Sample(2, gpu(index=n)) for n in range(8)])
     assert [job for _, job in a.jobs()] == ["0", "1", "2", "3", "4", "", "", ""]
-    assert a.processor._runs.refused == 3
+    assert len(a.processor.save()().document["runs"]) == 5
 
 
 def test_devices_are_bounded() -> None:

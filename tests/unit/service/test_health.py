@@ -9,6 +9,8 @@ import urllib.request
 
 import pytest
 
+from fallow.cli.coverage import of_service
+from fallow.errors import FallowError
 from fallow.service.health import Health
 
 
@@ -35,6 +37,25 @@ def test_it_answers_with_the_state(serving: bool, expected: tuple[int, bytes]) -
             await health.shutdown()
 
     assert asyncio.run(scenario()) == expected
+
+
+def test_it_tells_what_was_delivered_and_the_command_line_asks() -> None:
+    seen = {"signals": {}, "events": {"fallow.job.start": 1}, "records": 1}
+
+    async def scenario() -> object:
+        health = Health("127.0.0.1:0", lambda: False, lambda: seen)
+        await health.start()
+        try:
+            return await asyncio.to_thread(of_service, f"127.0.0.1:{health.port}")
+        finally:
+            await health.shutdown()
+
+    assert asyncio.run(scenario()) == seen
+
+
+def test_who_does_not_tell_what_was_delivered_is_named() -> None:
+    with pytest.raises(FallowError, match=r"^http://127.0.0.1:1/delivered: .*refused.*health endpoint$"):
+        of_service("127.0.0.1:1")
 
 
 def test_a_port_in_use_is_named() -> None:
