@@ -25,7 +25,7 @@ NOT_HERE = {
     *(semconv.PROCESS_GPU_MEMORY, semconv.PROCESS_GPU_UTILIZATION),  # nobody is on these GPUs
     *(semconv.GPU_XID_ERRORS, semconv.GPU_NVLINK_ERRORS),  # nothing happens
     *(semconv.GPU_XID, semconv.GPU_MEMORY_FREE, semconv.GPU_PAGES_RETIRED),  # as other sources say it
-    *("fallow.gpu.nvlink.throughput.total", "fallow.job.gpu.allocated"),
+    *("fallow.gpu.nvlink.throughput.total", "fallow.job.gpu.allocated", "fallow.job.gpu.first_activity"),
 }
 
 
