@@ -2,6 +2,7 @@
 
 COMPONENTS = {
     "ebpf": "fallow_receivers.ebpf",
+    "kubernetes": "fallow_receivers.kubernetes",
     "otlp": "fallow_receivers.otlp",
     "nvml": "fallow_receivers.nvml",
     "simulated": "fallow_receivers.simulated",

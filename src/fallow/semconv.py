@@ -34,6 +34,19 @@ K8S_POD_NAME: Final = "k8s.pod.name"
 K8S_POD_UID: Final = "k8s.pod.uid"
 K8S_NAMESPACE_NAME: Final = "k8s.namespace.name"
 K8S_CONTAINER_NAME: Final = "k8s.container.name"
+K8S_CLUSTER_UID: Final = "k8s.cluster.uid"
+K8S_NODE_NAME: Final = "k8s.node.name"
+K8S_OWNERS: Final = {  # the kind of what controls a pod → the attribute of its name
+    kind: f"k8s.{kind.lower()}.name" for kind in ("Job", "CronJob", "ReplicaSet", "StatefulSet", "DaemonSet")
+}
+K8S_RESTARTS: Final = "k8s.container.restart_count"
+K8S_EVENT_REASON: Final = "k8s.event.reason"
+K8S_EVENT_COUNT: Final = "k8s.event.count"
+K8S_EVENT_SOURCE: Final = "k8s.event.source"
+K8S_OBJECT_KIND: Final = "k8s.object.kind"
+K8S_OBJECT_NAME: Final = "k8s.object.name"
+K8S_OBJECT_UID: Final = "k8s.object.uid"
+K8S_RESOURCE_NAME: Final = "k8s.resource.name"  # such as nvidia.com/gpu
 SERVICE_NAME: Final = "service.name"
 GPU_INDEX: Final = "fallow.gpu.index"
 SIGNAL: Final = "fallow.signal"  # of a health reading: the signal that it is about
@@ -341,6 +354,11 @@ RECOMMENDATION_EVENT: Final = "fallow.recommendation"
 JOB_SUBMIT: Final = "fallow.job.submit"
 JOB_START: Final = "fallow.job.start"
 JOB_END: Final = "fallow.job.end"
+
+POD_START: Final = "fallow.pod.start"  # a node took it: what it asked for is its own
+POD_END: Final = "fallow.pod.end"
+CONTAINER_RESTART: Final = "fallow.container.restart"
+KUBERNETES_EVENT: Final = "fallow.kubernetes.event"  # an Event object
 
 # -- events in: what the kernel says -----------------------------------------------------------------------------------
 OOM_KILL: Final = "fallow.oom.kill"

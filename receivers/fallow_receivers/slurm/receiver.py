@@ -14,11 +14,12 @@ from pathlib import Path
 from fallow.batch import Batch, OtlpRequest
 from fallow.clients.slurm import Cli, Client, Rest, SlurmError
 from fallow.component import Consume, Context
+from fallow.cursor import CursorFile
 from fallow.delivery import log_failure, patiently
 from fallow.errors import PermanentError, TransientError
 from fallow.units import SECOND
 from fallow_receivers.slurm.config import RestSettings, SlurmReceiverConfig
-from fallow_receivers.slurm.cursor import CursorFile
+from fallow_receivers.slurm.cursor import Cursor
 from fallow_receivers.slurm.encode import Encoder
 from fallow_receivers.slurm.watch import Look, Watch
 
@@ -37,7 +38,7 @@ class SlurmReceiver:
     def __init__(self, config: SlurmReceiverConfig, context: Context) -> None:
         self._config, self._context = config, context
         self._labels = {"receiver": context.id}
-        self._file = CursorFile(context.directory / config.cursor)
+        self._file = CursorFile(context.directory / config.cursor, Cursor)
         self._client: Client | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from fallow import semconv
+from fallow.cursor import CursorFile
 from fallow.errors import PermanentError, TransientError
 from fallow_receivers.slurm import SlurmReceiver, SlurmReceiverConfig
-from fallow_receivers.slurm.cursor import Cursor, CursorFile
+from fallow_receivers.slurm.cursor import Cursor
 from helpers.otlp_server import Counters, Sink
 from helpers.slurm import GOLDEN, RecordedSlurm, attributes_of, measured, told
 
@@ -175,7 +176,7 @@ def test_a_file_that_is_no_cursor_is_left_alone(text: str, tmp_path: Path) -> No
     path = tmp_path / "cursor.json"
     path.write_text(text)
     with pytest.raises(OSError, match=r"is no cursor of this version .* move it away to begin anew"):
-        CursorFile(path).open()
+        CursorFile(path, Cursor).open()
     assert path.read_text() == text
 
 

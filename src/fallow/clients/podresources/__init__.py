@@ -1,0 +1,1 @@
+"""Generated from proto/fallow/clients/podresources: what the kubelet says of devices."""
