@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import heapq
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final
 
 from fallow.semconv import GPU_INDEX, HOST_NAME, HW_ID, JOB_ID, JOB_NAME, USER_NAME
 from fallow_receivers.simulated.profiles import (
+    BEHAVIOURS,
     HEALTHY,
     HOUR,
     MINUTE,
@@ -46,7 +47,14 @@ DECK: Final[tuple[tuple[Kind, int], ...]] = (
     *((kind, gpus) for kinds in (WRONG, HEALTHY) for kind, sizes in kinds.items() for gpus in sizes),
     *_MORE,
 )
-"""(kind, GPUs) of a deck."""
+"""(kind, GPUs) of a deck, where no behaviours are chosen."""
+
+
+def deck_of(behaviours: Sequence[str]) -> tuple[tuple[Kind, int], ...]:
+    """The deck of the behaviours that were chosen; all that the built-in rules are about, and healthy ones, for none."""
+    if not behaviours:
+        return DECK
+    return tuple((kind, gpus) for name in behaviours for kind, sizes in (BEHAVIOURS[name],) for gpus in sizes)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -67,6 +75,7 @@ class Submission:
     plan: Plan
     spans: bool
     """Whether its GPUs may be on several nodes."""
+    behaviour: str
     run: int = 1
 
 
@@ -82,6 +91,7 @@ class Job:
     start: float
     slots: tuple[Slot, ...]
     """In the order in which the plan counts its GPUs."""
+    behaviour: str
 
     @property
     def end(self) -> float:
@@ -110,10 +120,15 @@ Truth = list[Span]
 
 
 class Cluster:
-    """A cluster of ``nodes`` × ``gpus_per_node`` GPUs, simulated no further than asked for."""
+    """A cluster of ``nodes`` × ``gpus_per_node`` GPUs, simulated no further than asked for.
 
-    def __init__(self, seed: int, nodes: int, gpus_per_node: int) -> None:
+    Args:
+        behaviours: names of what jobs do; empty for the usual deck.
+    """
+
+    def __init__(self, seed: int, nodes: int, gpus_per_node: int, behaviours: Sequence[str] = ()) -> None:
         self.seed, self.nodes, self.gpus_per_node = seed, nodes, gpus_per_node
+        self._deck = deck_of(behaviours)
         self._free = [list(range(gpus_per_node)) for _ in range(nodes)]
         self._jobs: list[list[Job]] = [[] for _ in range(nodes)]
         self._queue: list[Submission] = []
@@ -155,12 +170,13 @@ class Cluster:
                 start, end = (min(job.start + s, until) for s in (fact.start, fact.end))
                 if start >= end:
                     continue
-                for labels in self._whom(job, fact):
+                for labels in self.whom(job, fact):
                     span = Span(pattern=fact.pattern, start=origin + ns(start), end=origin + ns(end), labels=labels)
                     spans.append(span)
         return spans
 
-    def _whom(self, job: Job, fact: Fact) -> Iterator[dict[str, str]]:
+    def whom(self, job: Job, fact: Fact) -> Iterator[dict[str, str]]:
+        """Labels of whom a fact is about: the job, or each of the GPUs that it names."""
         if not fact.gpus:
             yield job.labels
         for gpu in fact.gpus:
@@ -190,23 +206,30 @@ class Cluster:
 
     def _arrival(self) -> Submission:
         number, self._arrived = self._arrived, self._arrived + 1
-        deck, at = divmod(number, len(DECK))
-        kind, gpus = DECK[Dice.of(self.seed, _DECK, deck).rng.permutation(len(DECK))[at]]
+        deck, at = divmod(number, len(self._deck))
+        kind, gpus = self._deck[Dice.of(self.seed, _DECK, deck).rng.permutation(len(self._deck))[at]]
         # What is wrong with a job shows on the GPUs of one node; only training takes several nodes.
         spans = kind is training
         gpus = min(gpus, self.nodes * self.gpus_per_node if spans else self.gpus_per_node)
         plan = kind(Dice.of(self.seed, _JOB, number), gpus)
         # Nobody has two series of failures under one name: what repeats itself is certain.
         again, user = divmod(deck, len(USERS))
-        shift = next(i for i, (k, _) in enumerate(DECK) if k is kind)
+        shift = next(i for i, (k, _) in enumerate(self._deck) if k is kind)
         name = plan.name if not again else f"{plan.name}-{again + 1}"
-        return Submission(number=number, name=name, user=USERS[(user + 5 * shift) % len(USERS)], plan=plan, spans=spans)
+        return Submission(
+            number=number,
+            name=name,
+            user=USERS[(user + 5 * shift) % len(USERS)],
+            plan=plan,
+            spans=spans,
+            behaviour=kind.__name__,
+        )
 
     def _pause(self, second: float) -> float:
         """Until the next arrival."""
         gpus = self.nodes * self.gpus_per_node
         usual = GPU_HOURS * HOUR / (LOAD * gpus)
-        mean = min(usual, WARM_UP / max(1.2 * len(DECK), 0.27 * gpus)) if second < WARM_UP else usual
+        mean = min(usual, WARM_UP / max(1.2 * len(self._deck), 0.27 * gpus)) if second < WARM_UP else usual
         # At most twice the mean: the first deck is dealt within the warm-up.
         return mean * Dice.of(self.seed, _ARRIVAL, self._arrived).between(0.2, 1.8)
 
@@ -224,6 +247,7 @@ class Cluster:
             run=wanted.run,
             start=second,
             slots=slots,
+            behaviour=wanted.behaviour,
         )
         self._next_id += 1
         for node in sorted({slot.node for slot in slots}):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from fallow.component import ComponentConfig
 from fallow.units import DurationNs, duration_ns
+from fallow_receivers.simulated.profiles import BEHAVIOURS
 
 
 def unix_ns(text: str) -> int:
@@ -34,7 +37,14 @@ def _at_least_a_second(ns: int) -> int:
     return ns
 
 
+def _behaviour(name: str) -> str:
+    if name not in BEHAVIOURS:
+        raise ValueError(f"{name!r} is no behaviour; there are {', '.join(sorted(BEHAVIOURS))}")
+    return name
+
+
 Start = Annotated[str, AfterValidator(_start)]
+Behaviour = Annotated[str, AfterValidator(_behaviour)]
 
 
 class SimulatedReceiverConfig(ComponentConfig):
@@ -50,4 +60,18 @@ class SimulatedReceiverConfig(ComponentConfig):
     start: Start = Field(default="now", description="Time of the first sample, RFC 3339, or now.")
     duration: Annotated[DurationNs, AfterValidator(_at_least_a_second)] | None = Field(
         default=None, description="Simulated time after which nothing more is sent; left out, it goes on for ever."
+    )
+    behaviours: Sequence[Behaviour] = Field(
+        default=(),
+        description=(
+            "What jobs do, each as often as it is named; left out: all that the built-in rules are about, and healthy "
+            f"ones. There are: {', '.join(sorted(BEHAVIOURS))}."
+        ),
+    )
+    truth: Path | None = Field(
+        default=None,
+        description=(
+            "File, relative to this one, that is written anew with what is simulated, a JSON object a line: entity, "
+            "behaviour, from, to, and the rule that is to find it."
+        ),
     )

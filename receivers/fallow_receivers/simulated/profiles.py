@@ -346,6 +346,34 @@ def counters_stuck(dice: Dice, gpus: int) -> Plan:
     return replace(plan, name="pretrain-xid31", activity=activity, facts=facts)
 
 
+def straggling(dice: Dice, gpus: int) -> Plan:
+    """Training whose ranks wait for one: of its GPUs one is always at work, the others spin at the barrier."""
+    plan = training(dice, gpus)
+    since = dice.between(20, 40) * MINUTE
+
+    def activity(s: float) -> Activity:
+        seen = plan.activity(s)
+        if s < since or seen.sm is None:
+            return seen
+        # A busy barrier is a kernel that computes nothing: full utilisation, few multiprocessors.
+        sm = np.where(np.arange(gpus) == 0, seen.sm, 0.55 * seen.sm)
+        return Activity(util=seen.util, memory=seen.memory, sm=sm, work=sm)
+
+    return replace(plan, name="pretrain-straggler", activity=activity)
+
+
+def throttled(dice: Dice, gpus: int) -> Plan:
+    """Training on GPUs that grow too hot: as busy as ever, and drawing less power than such work takes."""
+    plan = training(dice, gpus)
+    since = dice.between(20, 40) * MINUTE
+
+    def activity(s: float) -> Activity:
+        seen = plan.activity(s)
+        return seen if s < since else replace(seen, work=0.6 * seen.work)
+
+    return replace(plan, name="pretrain-hot", activity=activity)
+
+
 _IDLE: Final[tuple[Pattern, ...]] = ("P02", "P03")
 
 Kind = Callable[[Dice, int], Plan]
@@ -369,3 +397,14 @@ WRONG: Final[Mapping[Kind, tuple[int, ...]]] = {
     half_empty: (1,),
     counters_stuck: (2,),
 }
+FURTHER: Final[Mapping[Kind, tuple[int, ...]]] = {straggling: (4,), throttled: (2,)}
+"""What no built-in rule is about; only where it is asked for."""
+BEHAVIOURS: Final[Mapping[str, tuple[Kind, tuple[int, ...]]]] = {
+    kind.__name__: (kind, sizes) for kinds in (WRONG, HEALTHY, FURTHER) for kind, sizes in kinds.items()
+}
+"""Name → kind of job, and how many GPUs each job of it in a deck asks for."""
+
+
+def rule_of(pattern: Pattern) -> str:
+    """The built-in rule that a pattern is found by."""
+    return f"CRE-2026-90{pattern[1:]}"

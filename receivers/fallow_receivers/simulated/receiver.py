@@ -14,6 +14,7 @@ from fallow.errors import PermanentError
 from fallow_receivers.simulated.cluster import Cluster, Truth
 from fallow_receivers.simulated.config import SimulatedReceiverConfig, unix_ns
 from fallow_receivers.simulated.encode import NodeTelemetry
+from fallow_receivers.simulated.truth import TruthFile
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +24,11 @@ class SimulatedReceiver:
 
     def __init__(self, config: SimulatedReceiverConfig, context: Context) -> None:
         self._config = config
+        self._truth_path = context.directory / config.truth if config.truth else None
         self._labels = {"receiver": context.id}
-        self._cluster = Cluster(config.seed, config.nodes, config.gpus_per_node)
+        self._cluster = Cluster(config.seed, config.nodes, config.gpus_per_node, config.behaviours)
         self._task: asyncio.Task[None] | None = None
+        self._truth: TruthFile | None = None
         self._second = 0.0
         self.origin = 0
         self._accepted = context.meter.create_counter(
@@ -36,8 +39,12 @@ class SimulatedReceiver:
         )
 
     async def start(self, consume: Consume) -> None:
-        """Begin to send."""
+        """Begin to send; raises OSError where the truth cannot be written."""
         self.origin = time.time_ns() if self._config.start == "now" else unix_ns(self._config.start)
+        if self._truth_path is not None:
+            duration = self._config.duration
+            until = None if duration is None else duration // self._config.interval * self._config.interval / 1e9
+            self._truth = TruthFile(self._truth_path, self._cluster, self.origin, until)
         self._task = asyncio.create_task(self._run(consume), name="simulated cluster")
         log_failure(self._task, logger, "The simulation broke off.")
 
@@ -47,6 +54,9 @@ class SimulatedReceiver:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+        truth, self._truth = self._truth, None
+        if truth is not None:
+            truth.close()
 
     async def finished(self) -> None:
         """Wait until the configured duration is over."""
@@ -66,6 +76,8 @@ class SimulatedReceiver:
                 for request in node.requests(after, second):
                     await self._give(consume, request)
             self._second = second
+            if self._truth is not None:
+                self._truth.tell(second)
             if self._config.duration is None:  # for ever: memory must not grow
                 self._cluster.forget(after)
         logger.info("The simulation is over.", extra={"seconds": self._second})
