@@ -14,8 +14,6 @@ from fallow.clients.kubernetes import Change, Expired, Forbidden, KubernetesErro
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-FORBIDDEN_PAUSE_S: Final = 60.0
-"""A role may be bound later."""
 WATCH_S: Final = 300
 """A watch is asked to end after so long, and a little more, so that not all end at once."""
 
@@ -88,8 +86,9 @@ class Feed:
                 self._said(self._kind, "expired")
                 self._version = ""
             except Forbidden as error:
+                # A role may be bound later, by the same kubectl apply or by a person.
                 self._complain("forbidden", "This account may not read it; the rest goes on.", error)
-                self._stop.wait(FORBIDDEN_PAUSE_S)
+                self._wait(None)
             except KubernetesError as error:
                 self._complain("failure", "It cannot be read; trying again.", error)
                 self._wait(error.retry_after_s)

@@ -247,7 +247,7 @@ def test_what_may_not_be_read_is_said_and_the_rest_goes_on(
     complaints = {vars(r)["resource"]: vars(r)["error"] for r in caplog.records if "may not read" in r.message}
     assert set(complaints) == {"jobs.batch", "events"}
     assert complaints["events"] == 'events is forbidden: User "fallow" cannot list resource "events"'
-    assert counters.values("fallow_kubernetes_reads")["jobs", "forbidden"] == 1
+    assert counters.values("fallow_kubernetes_reads")["jobs", "forbidden"] >= 1
 
 
 def test_events_wait_for_a_pipeline_that_takes_nothing_and_the_cursor_waits_with_them(
