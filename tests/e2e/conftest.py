@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,13 @@ class Gateway:
 @pytest.fixture
 def gateway(otelcol: Path, tmp_path: Path) -> Iterator[Gateway]:
     """The Collector and Fallow with the files of ``otel-config/`` as they are."""
+    with running_gateway(otelcol, tmp_path, OTEL_CONFIG / "fallow-gateway.yaml") as made:
+        yield made
+
+
+@contextmanager
+def running_gateway(otelcol: Path, tmp_path: Path, config: Path) -> Generator[Gateway]:
+    """The Collector as in ``otel-config/``, and Fallow with a configuration that has its addresses from the same places."""
     grpc, http, back, fallow_grpc, fallow_http, api, health, fallow_health = free_ports(8)
     environment = {
         "GATEWAY_GRPC": f"127.0.0.1:{grpc}",
@@ -88,7 +96,7 @@ def gateway(otelcol: Path, tmp_path: Path) -> Iterator[Gateway]:
 
     def program(name: str, command: list[str], ready: Callable[[], bool]) -> Program:
         programs.append(Program(name, command, ready, environment, tmp_path / f"{name}.log"))
-        programs[-1].start()
+        programs[-1].start(timeout_s=180)  # Fallow compiles its kernels where they are not cached
         return programs[-1]
 
     try:
@@ -99,7 +107,7 @@ def gateway(otelcol: Path, tmp_path: Path) -> Iterator[Gateway]:
         )
         fallow = program(
             "fallow",
-            [sys.executable, "-m", "fallow", "run", str(OTEL_CONFIG / "fallow-gateway.yaml")],
+            [sys.executable, "-m", "fallow", "run", str(config)],
             answers(f"http://127.0.0.1:{fallow_health}"),
         )
         yield Gateway(otel, fallow, grpc, http, fallow_grpc, api, tmp_path / "backend.otlp.jsonl", sink)
