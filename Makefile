@@ -80,10 +80,10 @@ check: $(VENV)/.installed
 	$(BIN)/pyright
 	$(BIN)/fallow rules check rules
 	$(MAKE) proto schema docs
-	@git diff --exit-code --stat -- src/fallow/recommend src/fallow/clients/podresources rules/cre.schema.json docs/receivers || { echo "Generated files differ from their sources: commit what make proto schema docs wrote." >&2; exit 1; }
+	@git diff --exit-code --stat -- src/fallow/recommend src/fallow/clock src/fallow/clients/podresources rules/cre.schema.json docs/receivers || { echo "Generated files differ from their sources: commit what make proto schema docs wrote." >&2; exit 1; }
 
 proto: $(VENV)/.installed
-	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=../src --pyi_out=../src --grpc_python_out=../src fallow/recommend/v1/recommend.proto fallow/clients/podresources/podresources.proto
+	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=../src --pyi_out=../src --grpc_python_out=../src fallow/recommend/v1/recommend.proto fallow/clock/v1/clock.proto fallow/clients/podresources/podresources.proto
 
 schema: $(VENV)/.installed
 	$(BIN)/fallow rules schema > rules/cre.schema.json

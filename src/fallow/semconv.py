@@ -207,6 +207,8 @@ CACHE_MISSES: Final = "fallow.cpu.cache.misses"
 CACHE_MISS_RATIO: Final = "fallow.cpu.cache.miss_ratio"
 PROBE_UP: Final = "fallow.probe.up"
 PROBE_LOST: Final = "fallow.probe.lost"
+CLOCK_OFFSET: Final = "fallow.clock.offset"
+CLOCK_UNCERTAINTY: Final = "fallow.clock.uncertainty"
 JOB_GPU_ALLOCATED: Final = "fallow.job.gpu.allocated"
 NODE_GPUS: Final = "fallow.node.gpus"
 NODE_GPUS_ALLOCATED: Final = "fallow.node.gpus.allocated"
@@ -314,6 +316,8 @@ SIGNALS: Final[dict[str, str]] = {
     CACHE_MISS_RATIO: "1",
     PROBE_UP: "1",  # 1 while a group of probes measures, 0 with the reason while it does not
     PROBE_LOST: "{update}",
+    CLOCK_OFFSET: "s",  # of the service's clock from this node's: above 0 where this node is behind
+    CLOCK_UNCERTAINTY: "s",  # the offset is no further than so from what it is said to be
     # What a scheduler says; of jobs also attributes of its events.
     JOB_GPU_ALLOCATED: "{gpu}",  # 1 for each GPU that a job holds, labelled with host, index and job
     NODE_GPUS: "{gpu}",

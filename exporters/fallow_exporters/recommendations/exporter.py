@@ -11,14 +11,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from fallow.batch import Batch
+from fallow.clock.v1 import clock_pb2
+from fallow.clock.v1.clock_pb2_grpc import add_ClockServiceServicer_to_server
 from fallow.component import Context
 from fallow.recommend.v1 import recommend_pb2 as pb
 from fallow.recommend.v1.recommend_pb2_grpc import add_RecommendationServiceServicer_to_server
 from fallow.units import host_port
+from fallow_exporters.recommendations.clock import ClockServicer
 from fallow_exporters.recommendations.config import RecommendationsConfig, TlsConfig
 from fallow_exporters.recommendations.servicer import Servicer
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RecommendationService"].full_name
+CLOCK = clock_pb2.DESCRIPTOR.services_by_name["ClockService"].full_name
 GRACE_S = 2.0
 
 
@@ -39,9 +43,10 @@ class RecommendationsExporter:
         server = aio.server(options=[("grpc.so_reuseport", 0)])
         self._servicer = Servicer(self._config, self._context)
         add_RecommendationServiceServicer_to_server(self._servicer, server)
+        add_ClockServiceServicer_to_server(ClockServicer(), server)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # published without types
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (SERVICE, CLOCK, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         try:
             if self._config.tls is None:
@@ -52,7 +57,7 @@ class RecommendationsExporter:
             raise OSError(f"cannot listen on {self._config.endpoint}: address already in use") from error
         await server.start()
         self._server = server
-        for name in ("", SERVICE):
+        for name in ("", SERVICE, CLOCK):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def export(self, batch: Batch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from fallow.batch import Batch, OtlpRequest
 from fallow.component import Consume, Context
 from fallow.delivery import log_failure
 from fallow.errors import PermanentError, TransientError
+from fallow.polling import Cadence
 from fallow_receivers.ebpf._node import Node
 from fallow_receivers.ebpf.config import EbpfReceiverConfig
 
@@ -27,6 +29,7 @@ class EbpfReceiver:
     def __init__(self, config: EbpfReceiverConfig, context: Context) -> None:
         self._config = config
         self._labels = {"receiver": context.id}
+        self._cadence = Cadence(config.interval, f"{socket.gethostname()}/{context.id}")
         self._task: asyncio.Task[None] | None = None
         self._waiting: deque[OtlpRequest] = deque()
         self._accepted = context.meter.create_counter(
@@ -60,15 +63,13 @@ class EbpfReceiver:
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ebpf")
         try:
             await loop.run_in_executor(thread, node.start)
-            due = time.monotonic()
             while True:
                 self._waiting.extend(await loop.run_in_executor(thread, node.read))
                 while len(self._waiting) > MOST_WAITING:
                     self._drop(self._waiting.popleft())
                 while self._waiting and await self._give(consume, self._waiting[0]):
                     self._waiting.popleft()
-                due = max(due + self._config.interval / 1e9, time.monotonic())
-                await asyncio.sleep(due - time.monotonic())
+                await asyncio.sleep(self._cadence.wait_s(time.time_ns()))
         finally:
             # On the thread of the readings, so never in the middle of one.
             thread.submit(node.close)

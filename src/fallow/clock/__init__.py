@@ -1,0 +1,1 @@
+"""How far clocks are apart: generated from proto/fallow/clock."""
