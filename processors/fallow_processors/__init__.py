@@ -5,6 +5,7 @@ COMPONENTS = {
     "normalise": "fallow_processors.normalise",
     "attribute": "fallow_processors.attribute",
     "health": "fallow_processors.health",
+    "baselines": "fallow_processors.baselines",
     "cre": "fallow_processors.cre",
     "recommender": "fallow_processors.recommender",
 }

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from fallow.semconv import (
     CONTAINER_ID,
     GPU_INDEX,
     HOST_NAME,
     HW_ID,
+    HW_PARENT,
     JOB_ID,
     JOB_NAME,
     K8S_NAMESPACE_NAME,
     K8S_POD_NAME,
+    SERVICE_NAME,
     USER_NAME,
 )
 
 _ORDER = (HOST_NAME, K8S_NAMESPACE_NAME, K8S_POD_NAME, USER_NAME, JOB_NAME, JOB_ID, CONTAINER_ID, GPU_INDEX, HW_ID)
+
+INSTANCE: Final = "GPU_I_ID"
+"""Which MIG instance of a device it is."""
+_DEVICE = (HW_ID, INSTANCE, HW_PARENT)
+_WORKLOAD = (CONTAINER_ID, K8S_NAMESPACE_NAME, K8S_POD_NAME, SERVICE_NAME)
+
+
+def device_of(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What tells one device, or one workload that has none, from another.
+
+    >>> device_of({"host.name": "n1", "fallow.gpu.index": "0", "fallow.job.id": "7"})
+    (('host.name', 'n1'), ('fallow.gpu.index', '0'))
+    """
+    if labels.get(HW_ID):
+        names: tuple[str, ...] = _DEVICE
+    elif labels.get(GPU_INDEX):
+        names = (HOST_NAME, GPU_INDEX, INSTANCE)
+    else:
+        names = (HOST_NAME, *_WORKLOAD)
+    return tuple((name, labels[name]) for name in names if labels.get(name))
 
 
 def subject(entity: Mapping[str, str]) -> str:

@@ -179,6 +179,14 @@ SCHEDULER_GPUS: Final = "fallow.scheduler.gpus"
 SCHEDULER_JOBS: Final = "fallow.scheduler.jobs"
 SCHEDULER_NODES: Final = "fallow.scheduler.nodes"
 SIGNAL_HEALTH: Final = "fallow.signal.health"
+HOST_POWER: Final = "hw.host.power"
+GPU_POWER_IDLE: Final = "fallow.gpu.power.idle_baseline"
+GPU_POWER_RUNNING: Final = "fallow.gpu.power.running_level"
+GPU_MEMORY_IDLE: Final = "fallow.gpu.memory.idle_baseline"
+HOST_POWER_IDLE: Final = "fallow.host.power.idle_baseline"
+HOST_POWER_RUNNING: Final = "fallow.host.power.running_level"
+STEP_PERIOD: Final = "fallow.training.step_period"
+REQUESTS_EXPECTED: Final = "fallow.requests.expected"
 EVENT: Final = "fallow.event"
 CUDA_KERNEL_LAUNCHES: Final = "fallow.cuda.kernel.launches"
 CUDA_COPIES: Final = "fallow.cuda.copies"
@@ -347,6 +355,15 @@ SIGNALS: Final[dict[str, str]] = {
     SCHEDULER_JOBS: "{job}",
     SCHEDULER_NODES: "{node}",
     SIGNAL_HEALTH: "{state}",  # 0 is ok; the numbers of the other states are in fallow.signals
+    HOST_POWER: "W",  # of the whole node
+    # What `baselines` has learnt.
+    GPU_POWER_IDLE: "W",
+    GPU_POWER_RUNNING: "W",
+    GPU_MEMORY_IDLE: "By",
+    HOST_POWER_IDLE: "W",
+    HOST_POWER_RUNNING: "W",
+    STEP_PERIOD: "s",
+    REQUESTS_EXPECTED: "{request}/s",  # of this hour of the week
     EVENT: "{event}",  # 1 at the time of each event, labelled with event.name
 }
 

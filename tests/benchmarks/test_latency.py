@@ -64,6 +64,7 @@ processors:
   normalise:
   attribute:
   health:
+  baselines:
   cre: {{rules: [{pack}, rule.yaml]}}
   recommender:
 exporters:
@@ -73,7 +74,7 @@ service:
   pipelines:
     telemetry:
       receivers: [otlp]
-      processors: [decode, normalise, attribute, health, cre, recommender]
+      processors: [decode, normalise, attribute, health, baselines, cre, recommender]
       exporters: [recommendations]
 """
 

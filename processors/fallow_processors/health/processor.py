@@ -14,6 +14,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from fallow import semconv
 from fallow.batch import Batch, Float64Array, Int8Array, Int32Array, Int64Array, MetricBatch
 from fallow.component import Context
+from fallow.entity import INSTANCE, device_of
 from fallow.series import SeriesKey, clock_of
 from fallow.series.table import pairs
 from fallow.signals import HEALTH_STATES, PROFILING, signal
@@ -39,7 +40,6 @@ ROLES: Mapping[str, int] = (
         semconv.GPU_ENERGY: kernels.ENERGY,
     }
 )
-INSTANCE = "GPU_I_ID"
 DEVICE = (semconv.HW_ID, INSTANCE, semconv.HW_PARENT)
 WORKLOAD = (semconv.CONTAINER_ID, semconv.K8S_NAMESPACE_NAME, semconv.K8S_POD_NAME, semconv.SERVICE_NAME)
 SHOWN = (semconv.HOST_NAME, semconv.HW_TYPE, semconv.HW_MODEL, semconv.GPU_INDEX, *DEVICE)
@@ -214,7 +214,7 @@ class HealthProcessor:
         clock = clock_of(labels)
         if not clock[0]:
             return kernels.NOT_JUDGED
-        device = self._device(_device_of(labels))
+        device = self._device(device_of(labels))
         apart = tuple((label, labels[label]) for label in APART if labels.get(label))
         whose = device, key.name, apart
         found = self._signal_ids.get(whose)
@@ -329,17 +329,6 @@ class HealthProcessor:
             for column in ("zeros", "busy", "bad"):
                 self._signals[column] = 0
         return {"signals": len(self._names)}
-
-
-def _device_of(labels: Mapping[str, str]) -> Labels:
-    """What tells one device, or one workload that has none, from another."""
-    if labels.get(semconv.HW_ID):
-        names: tuple[str, ...] = DEVICE
-    elif labels.get(semconv.GPU_INDEX):
-        names = (semconv.HOST_NAME, semconv.GPU_INDEX, INSTANCE)
-    else:
-        names = (semconv.HOST_NAME, *WORKLOAD)
-    return tuple((name, labels[name]) for name in names if labels.get(name))
 
 
 def _is_gpu(labels: Mapping[str, str]) -> bool:

@@ -21,11 +21,10 @@ from fallow.delivered import Delivered
 from fallow.errors import FallowError
 from fallow.reference import metadata
 from fallow.registry import components
-from fallow.replay import build, raised, read_recording
+from fallow.replay import BEFORE_RULES, build, raised, read_recording
 from fallow.service import Chain
 from fallow.testing.components import context
 
-BEFORE_RULES = ("decode", "normalise", "attribute", "health")
 STYLES = {"can fire": "green", "in part": "yellow", "cannot fire": "red"}
 FEW = 4
 """Ways to switch a signal on that are shown; JSON has all."""

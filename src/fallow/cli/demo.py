@@ -38,6 +38,7 @@ processors:
   normalise:
   attribute:
   health:
+  baselines:
   cre:
   recommender:
 exporters:
@@ -51,7 +52,7 @@ service:
   pipelines:
     telemetry:
       receivers: [otlp]
-      processors: [decode, normalise, attribute, health, cre, recommender]
+      processors: [decode, normalise, attribute, health, baselines, cre, recommender]
       exporters: [recommendations, report]
 """
 ROWS = 7

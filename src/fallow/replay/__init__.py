@@ -8,10 +8,11 @@ from fallow.jsonlines import json_line
 from fallow.replay.accounting import Accounting
 from fallow.replay.mapping import TableMapping, load_mapping
 from fallow.replay.recording import Recording, read_recording
-from fallow.replay.run import build, default_chain, raised, replay
+from fallow.replay.run import BEFORE_RULES, build, default_chain, raised, replay
 from fallow.summary import RuleSummary, Summary
 
 __all__ = [
+    "BEFORE_RULES",
     "Accounting",
     "Recording",
     "RuleSummary",

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 
 from fallow.document import Document, Location, parse, read_text, validated
 from fallow.errors import DocumentError, Problem
+from fallow.regex import compiled
 from fallow.semconv import SIGNALS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,17 +29,43 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _one_group(pattern: str) -> str:
+    try:
+        groups = compiled(pattern).groups
+    except ValueError as error:
+        raise ValueError(f"{pattern!r} is no RE2 expression: {error}") from error
+    if groups != 1:
+        raise ValueError(f"{pattern!r} has {groups} groups, expected one")
+    return pattern
+
+
 class SourceOf(_Model):
     """Where a text comes from: a column, or one value for all rows. A plain string is a column's name."""
 
     column: str = Field(default="", description="The column that holds it; a null cell means absent.")
     value: str = Field(default="", description="The same for every row.")
+    within: str = Field(
+        default="", description="A column whose value stands before it, with a slash: it is unique in there alone."
+    )
+    pattern: Annotated[str, AfterValidator(_one_group)] | None = Field(
+        default=None, description="RE2 with one group: what it finds in the column; absent where it does not match."
+    )
+    modulo: int | None = Field(
+        default=None, ge=2, description="The remainder of a whole number: of rows that are of so many devices in turn."
+    )
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if bool(self.column) == bool(self.value):
             raise ValueError("needs either column or value")
+        if self.value and (self.within or self.pattern or self.modulo):
+            raise ValueError("within, pattern and modulo are about a column")
         return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that it takes."""
+        return tuple(name for name in (self.within, self.column) if name)
 
 
 def _column_by_name(found: object) -> object:
@@ -128,6 +155,9 @@ class FileDocument(_Model):
     """What files of one name pattern hold."""
 
     match: str = Field(description="Pattern (*, ?) of file names.")
+    rows: dict[str, str] = Field(
+        default={}, description="Column → pattern (*, ?): the rows that this is about; left out: all."
+    )
     time: TimeDocument = Field(description="When it was.")
     entity: dict[str, TextSource] = Field(description="Attribute of what is observed → column.")
     signals: Signals = Field(default={}, description="Signal → column, or the long form.")

@@ -15,7 +15,8 @@ from fallow.replay.recording import Recording
 from fallow.service import Chain
 from fallow.summary import Summary
 
-PROCESSORS = ("decode", "normalise", "attribute", "health", "cre", "recommender")
+BEFORE_RULES = ("decode", "normalise", "attribute", "health", "baselines")
+PROCESSORS = (*BEFORE_RULES, "cre", "recommender")
 
 
 def default_chain(rules: Sequence[Path] | None, playbook: Path | None, base: Context) -> Chain:

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.batch import BoolArray, Float64Array, Int32Array, Int64Array, LogBatch
+from fallow.document import Location
 from fallow.errors import DocumentError
 from fallow.replay.mapping import Conversion, Entry, EventDocument, LongSignals, SourceOf
-from fallow.replay.tables import distinct, numbers, texts, times
+from fallow.replay.tables import distinct, numbers, rows_like, text_of, times
 from fallow.semconv import HW_TYPE
 from fallow.series import SeriesKey, SeriesTable
 from fallow.series.table import pairs
@@ -115,7 +116,8 @@ class TableReader:
         self._dropped = dropped
         self._time, self._timed = self._times()
         self._dropped["no_time"] += int((~self._timed).sum())
-        self._entity, self._entities = self._grouped(self._file.entity)
+        self._timed &= rows_like(table, self._file.rows)
+        self._entity, self._entities = self._grouped(self._file.entity, ("entity",))
 
     def samples(self) -> Iterator[Samples]:
         """The samples of each signal."""
@@ -127,7 +129,7 @@ class TableReader:
             return
         value, there = self._numbers(signals.value_column, ("signals", "value_column"))
         there &= self._timed
-        codes, metrics = self._grouped({"": SourceOf(column=signals.name_column)})
+        codes, metrics = self._grouped({"": SourceOf(column=signals.name_column)}, ())
         for code, metric in enumerate(m.get("", "") for m in metrics):
             rows = there & (codes == code)
             if named := signals.names.get(metric):
@@ -140,7 +142,7 @@ class TableReader:
         event = self._file.event
         if event is None:
             return
-        codes, names = self._grouped({"": event.name})
+        codes, names = self._grouped({"": event.name}, ("event", "name"))
         named = np.array([bool(n.get("")) for n in names])[codes]
         self._dropped["no_event_name"] += int((self._timed & ~named).sum())
         rows = np.flatnonzero(self._timed & named)
@@ -158,7 +160,9 @@ class TableReader:
     def _attributes(self, event: EventDocument) -> dict[str, Any]:
         rows = self._table.num_rows
         return {
-            name: texts(self._table[source.column]) if source.column else pa.array([source.value] * rows)
+            name: self._text(source, ("event", "attributes", name))
+            if source.column
+            else pa.array([source.value] * rows)
             for name, source in event.attributes.items()
         }
 
@@ -176,9 +180,18 @@ class TableReader:
             return Samples(series[kept], time[kept], converted[kept])
         return Samples(series, time, converted)
 
-    def _grouped(self, sources: Mapping[str, SourceOf]) -> tuple[Int64Array, list[dict[str, str]]]:
+    def _text(self, source: SourceOf, key: Location) -> Any:
+        try:
+            return text_of(self._table, source)
+        except pa.ArrowException as error:
+            reason = str(error).splitlines()[0]
+            raise DocumentError(
+                [self._entry.problem(key, f"{source.column}: modulo needs whole numbers: {reason}")]
+            ) from error
+
+    def _grouped(self, sources: Mapping[str, SourceOf], key: Location) -> tuple[Int64Array, list[dict[str, str]]]:
         """(n,) the number of each row's attributes, and the distinct attributes; null cells are absent ones."""
-        parts = {name: texts(self._table[source.column]) for name, source in sources.items() if source.column}
+        parts = {name: self._text(s, (*key, name) if name else key) for name, s in sources.items() if s.column}
         codes, first = distinct(list(parts.values()), self._table.num_rows)
         constant = {name: source.value for name, source in sources.items() if not source.column}
         found: list[dict[str, str]] = [dict(constant) for _ in first]
@@ -205,7 +218,7 @@ class TableReader:
 
 def series_key(signal: str, unit: str, entity: Mapping[str, str]) -> SeriesKey:
     """The series of a signal on an entity; what is said of GPUs says so, as normalise does."""
-    if signal.startswith(("hw.", "fallow.gpu.")):
+    if signal.startswith(("hw.", "fallow.gpu.")) and not signal.startswith("hw.host."):
         entity = {HW_TYPE: "gpu"} | dict(entity)
     resource = {k: v for k, v in entity.items() if k.startswith(_RESOURCE)}
     point = {k: v for k, v in entity.items() if k not in resource}

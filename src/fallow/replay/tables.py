@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from pyarrow import csv, parquet
 from fallow.batch import BoolArray, Float64Array, Int64Array
 from fallow.document import Location
 from fallow.errors import DocumentError, Problem
-from fallow.replay.mapping import Entry, LongSignals, TimeDocument
+from fallow.regex import compiled
+from fallow.replay.mapping import Entry, LongSignals, SourceOf, TimeDocument
 from fallow.units import NANOSECONDS
 
 Column = Any
@@ -55,17 +57,19 @@ def columns(entry: Entry) -> Iterator[tuple[str, Location]]:
 
 def _text_columns(entry: Entry) -> Iterator[tuple[str, Location]]:
     file = entry.file
+    for column in file.rows:
+        yield column, ("rows", column)
     for attribute, source in file.entity.items():
-        if source.column:
-            yield source.column, ("entity", attribute)
+        for column in source.columns:
+            yield column, ("entity", attribute)
     if isinstance(file.signals, LongSignals):
         yield file.signals.name_column, ("signals", "name_column")
     if file.event is not None:
-        if file.event.name.column:
-            yield file.event.name.column, ("event", "name")
+        for column in file.event.name.columns:
+            yield column, ("event", "name")
         for attribute, source in file.event.attributes.items():
-            if source.column:
-                yield source.column, ("event", "attributes", attribute)
+            for column in source.columns:
+                yield column, ("event", "attributes", attribute)
 
 
 def _check(path: Path, entries: Sequence[Entry], there: Sequence[str]) -> None:
@@ -107,6 +111,40 @@ def texts(column: Column) -> Column:
     if pa.types.is_floating(column.type) and _all_whole(column):
         column = pc.cast(column, pa.int64())
     return _one(pc.cast(column, pa.string()))
+
+
+def text_of(table: pa.Table, source: SourceOf) -> Column:
+    """What a source says of each row, as one Arrow string array; raises ArrowException where modulo meets no number."""
+    found = texts(table[source.column])
+    if source.modulo:
+        found = _remainders(found, source.modulo)
+    if source.pattern is not None:
+        encoded = pc.dictionary_encode(found)
+        expression = compiled(source.pattern)
+        matches = [expression.search(text) for text in encoded.dictionary.to_pylist()]
+        words = pa.array([m.group(1) if m else None for m in matches], pa.string())
+        found = words.take(encoded.indices)
+    if source.within:
+        found = pc.binary_join_element_wise(texts(table[source.within]), found, "/")
+    return found
+
+
+def _remainders(column: Column, modulo: int) -> Column:
+    number = pc.cast(column, pa.int64())
+    left: Any = pc.fill_null(number, pa.scalar(0, pa.int64()))
+    return pa.array(left.to_numpy(zero_copy_only=False) % modulo, mask=~_one(pc.is_valid(number)).to_numpy(False)).cast(
+        pa.string()
+    )
+
+
+def rows_like(table: pa.Table, patterns: Mapping[str, str]) -> BoolArray:
+    """(n,) where each of the columns matches its pattern; null cells match none."""
+    found = np.ones(table.num_rows, dtype=np.bool_)
+    for column, pattern in patterns.items():
+        encoded = pc.dictionary_encode(texts(table[column]))
+        matching = np.array([fnmatchcase(text, pattern) for text in encoded.dictionary.to_pylist()] + [False])
+        found &= matching[pc.fill_null(encoded.indices, len(matching) - 1).to_numpy(zero_copy_only=False)]
+    return found
 
 
 def _all_whole(column: Column) -> bool:

@@ -13,7 +13,7 @@ from fallow.errors import DocumentError, Problem
 from fallow.logfile import read_log
 from fallow.model import Detection
 from fallow.registry import components
-from fallow.replay import build, raised, read_recording
+from fallow.replay import BEFORE_RULES, build, raised, read_recording
 from fallow.series import SeriesTable
 from fallow.service import Chain
 from fallow.testing.components import context
@@ -85,7 +85,7 @@ def timeline_of(rules: list[Path], sample: Path) -> Any:
 def _run(rules: list[Path], sample: Path, timeline: Any) -> list[Detection]:
     base = context("rule-test", sample.parent)
     options = {"cre": {"rules": [str(rule.resolve()) for rule in rules]}}
-    processors = build(("decode", "normalise", "attribute", "health", "cre"), options, base)
+    processors = build((*BEFORE_RULES, "cre"), options, base)
     if timeline is not None:
         engine: Any = processors["cre"]
         engine.watch(timeline)

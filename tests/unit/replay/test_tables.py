@@ -280,6 +280,16 @@ def test_tables_beyond_what_memory_may_hold_are_refused(tables: Tables, monkeypa
             id="column-and-value",
         ),
         pytest.param(
+            PODS.replace("{value: n1}", "{column: c, pattern: 'a+'}"),
+            "map.yaml:10: files[1].entity.host.name.pattern: 'a+' has 0 groups, expected one",
+            id="pattern-without-a-group",
+        ),
+        pytest.param(
+            PODS.replace("{value: n1}", "{column: c, pattern: '('}"),
+            "map.yaml:10: files[1].entity.host.name.pattern: '(' is no RE2 expression",
+            id="pattern-that-is-none",
+        ),
+        pytest.param(
             "files: [{match: '*', time: {column: t}, entity: {}}]",
             "map.yaml:1: files[0]: needs signals or event",
             id="none",
@@ -288,6 +298,45 @@ def test_tables_beyond_what_memory_may_hold_are_refused(tables: Tables, monkeypa
 )
 def test_wrong_mappings_are_refused_with_their_place(tables: Tables, mapping: str, message: str) -> None:
     assert message in tables.fails(mapping, tables.text("pods.csv", "t,pod\n1,a\n"))
+
+
+DERIVED = """
+files:
+  - match: "power.parquet"
+    rows: {run: "h100*"}
+    time: {column: t, unit: s}
+    entity:
+      host.name: {column: node, within: run}
+      hw.id: {column: row, modulo: 2}
+      hw.model: {column: run, pattern: '^[^|]*\\|(.*)$'}
+    signals: {hw.power: {column: watts}, hw.host.power: {column: watts}}
+"""
+
+
+def test_rows_and_names_that_more_than_a_column_tells(tables: Tables) -> None:
+    run = ["h100|a", "h100|a", "h100|a", "titan|b", "h100"]
+    source = tables.parquet(
+        "power.parquet",
+        {
+            "t": [0, 1, 2, 3, 4],
+            "run": run,
+            "node": ["n0"] * 5,
+            "row": [0, 1, 2, 3, None],
+            "watts": [float(i) for i in range(5)],
+        },
+    )
+    found = tables.rows(read_recording([source], tables.mapping(DERIVED), tables.series))
+    power = [(at, gpu) for at, name, gpu, _ in found if name == "hw.power"]
+    assert power == [(0, "0"), (1, "1"), (2, "0"), (4, "")]
+    labels = [tables.series.key(i).labels for i in range(len(tables.series))]
+    assert {one["host.name"] for one in labels} == {"h100|a/n0", "h100/n0"}
+    assert {one.get("hw.model") for one in labels} == {"a", None}
+    assert all(("hw.type" in one) == (tables.series.key(i).name == "hw.power") for i, one in enumerate(labels))
+
+
+def test_modulo_of_what_is_no_number(tables: Tables) -> None:
+    source = tables.parquet("power.parquet", {"t": [0], "run": ["h100"], "node": ["n"], "row": ["x"], "watts": [1.0]})
+    assert "map.yaml:8: files[0].entity.hw.id: row: modulo needs whole numbers" in tables.fails(DERIVED, source)
 
 
 def test_missing_columns_are_all_named_with_those_there_are(tables: Tables) -> None:
