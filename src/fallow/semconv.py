@@ -264,10 +264,12 @@ SIGNALS: Final[dict[str, str]] = {
     GPU_PCIE_REPLAYS: "{replay}",
     GPU_PCIE_GENERATION: "{generation}",
     GPU_PCIE_WIDTH: "{lane}",
+    GPU_PCIE_WIDTH_LIMIT: "{lane}",  # the most, of this GPU in this slot
     GPU_NVLINK: "By/s",  # by direction
     GPU_NVLINK_TOTAL: "By/s",  # where a source gives only the sum of both directions
     GPU_NVLINK_ERRORS: "{error}",
     GPU_SM_CLOCK: "Hz",
+    GPU_SM_CLOCK_LIMIT: "Hz",
     GPU_THROTTLE_REASONS: "{bitmask}",  # bits of nvmlClocksEventReasons
     GPU_THROTTLE_ACTIVE: "{flag}",
     GPU_THROTTLE_TIME: "s",
@@ -275,6 +277,7 @@ SIGNALS: Final[dict[str, str]] = {
     GPU_XID_ERRORS: "{error}",
     HW_ERRORS: "{error}",
     GPU_ROWS_REMAPPED: "{row}",
+    GPU_ROW_REMAP_PENDING: "{flag}",  # 1 while a remap waits for a reset of the GPU
     GPU_ROW_REMAP_FAILED: "{flag}",
     GPU_PAGES_RETIRED: "{page}",
     PROCESS_GPU_MEMORY: "By",

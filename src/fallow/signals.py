@@ -96,6 +96,7 @@ _OWN_RANGES: Final[dict[str, tuple[float, float]]] = {
     semconv.GPU_MEMORY_RESERVED: (0.0, 2.0**44),
     semconv.GPU_PCIE_GENERATION: (0.0, 16.0),
     semconv.GPU_PCIE_WIDTH: (0.0, 32.0),
+    semconv.GPU_PCIE_WIDTH_LIMIT: (0.0, 32.0),
     semconv.GPU_THROTTLE_REASONS: (0.0, 2.0**53),
     semconv.SIGNAL_HEALTH: (0.0, float(len(HEALTH_STATES) - 1)),
 }
