@@ -174,11 +174,9 @@ class Lowering:
                 negate=options,
                 at=(*at, "value"),
             )
-        return self._term(doc, spot, place, at, options, negative)
+        return self._term(doc, spot, place, at, options)
 
-    def _term(
-        self, doc: ItemDoc, spot: _Spot, place: Location, at: Location, options: NegateOptions, negative: bool
-    ) -> Term:
+    def _term(self, doc: ItemDoc, spot: _Spot, place: Location, at: Location, options: NegateOptions) -> Term:
         scalars: tuple[tuple[TermKind, str], ...] = ("value", doc.value), ("regex", doc.regex), ("jq", doc.jq)
         given = [Pattern(kind, str(text), str(doc.field)) for kind, text in scalars if text]
         if not given:
@@ -186,7 +184,7 @@ class Lowering:
         if len(given) > 1:
             self._later.append(Wrong("InvalidNodeType", "a term has one of value, regex and jq", at, place=spot.node))
         extracts: list[Extract] = []
-        for e in () if negative else doc.extract or ():
+        for e in doc.extract or ():
             if not _NAME.fullmatch(e.name):
                 message = f"{str(e.name)!r} found, expected a name of letters, digits and '_'"
                 raise Wrong("ExtractName", message, (*at, "extract"))

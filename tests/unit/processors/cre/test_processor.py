@@ -171,6 +171,17 @@ def test_correlations_take_attributes_and_extracted_values() -> None:
     assert [(d.entity["user"], d.entity["rank"], d.start) for d in found] == [("u1", "0", SECOND)]
 
 
+def test_a_negative_holds_back_the_tuple_that_its_own_extract_says() -> None:
+    veto = "    - {value: recovered, window: 5s, extract: [{name: rank, regex: 'rank(\\d+)'}]}\n"
+    feed = Feed(ruleset(TWICE + "  negate:\n" + veto), lateness="0s")
+    for rank in (0, 1):
+        assert feed.log(1 + rank, f"rank{rank} failed", user="u1") == []
+    assert feed.log(3, "rank0 recovered", user="u1") == []
+    found = [d for rank in (0, 1) for d in feed.log(4 + rank, f"rank{rank} failed", user="u1")]
+    found += feed.log(60, "all is well", user="u1") + feed.finish()
+    assert [(d.entity["rank"], d.start) for d in found] == [("1", 2 * SECOND)]
+
+
 def test_records_of_two_hosts_are_put_in_order_before_they_are_compared() -> None:
     feed = Feed(ruleset(SEQUENCE.replace("window", "correlations: [user]\n  window", 1)))
     found = feed.log(2, "second", user="u", host="h1") + feed.log(1, "first", user="u", host="h2")
