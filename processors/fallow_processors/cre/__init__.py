@@ -16,15 +16,19 @@ if TYPE_CHECKING:
     from fallow_processors.cre.explanation import explain
     from fallow_processors.cre.json_schema import json_schema_text
     from fallow_processors.cre.pack import build
+    from fallow_processors.cre.taxonomy import Taxonomy, check_taxonomy, taxonomy_files
     from fallow_processors.cre.timeline import Timeline
 
 # Tools for those who write rules, imported on first use: whoever runs rules does not wait for them.
 _HOME = {
+    "Taxonomy": "taxonomy",
     "Timeline": "timeline",
     "build": "pack",
+    "check_taxonomy": "taxonomy",
     "coverage": "covering",
     "explain": "explanation",
     "json_schema_text": "json_schema",
+    "taxonomy_files": "taxonomy",
 }
 
 
@@ -40,11 +44,14 @@ __all__ = [
     "CreConfig",
     "CreProcessor",
     "RuleSet",
+    "Taxonomy",
     "Timeline",
     "build",
+    "check_taxonomy",
     "coverage",
     "explain",
     "json_schema_text",
+    "taxonomy_files",
 ]
 
 __getattr__ = exports(__name__, _HOME)

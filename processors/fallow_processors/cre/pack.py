@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fallow.document import Document, parse, read_text
-from fallow.errors import DocumentError, Problem
+from fallow.document import Document, read_text
+from fallow.errors import Problem
 from fallow_processors.cre.document import parse_rules, written
 from fallow_processors.cre.hashing import generated_id
 from fallow_processors.cre.lower import METRIC_FIELD
 from fallow_processors.cre.rule import Rule
-from fallow_processors.cre.ruleset import TAXONOMY, RuleSet, rule_files
+from fallow_processors.cre.ruleset import RuleSet, rule_files
 from fallow_processors.cre.schema import RuleDoc, RulesDoc
+from fallow_processors.cre.taxonomy import check_taxonomy
 
 Data = dict[str, Any]
 
@@ -29,36 +30,6 @@ class Built:
     rules: tuple[Rule, ...]
     notes: tuple[Problem, ...]
     """Unknown keys left out, terms renamed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taxonomy:
-    """The tags and categories there are; None where nothing is said of them."""
-
-    tags: frozenset[str] | None = None
-    categories: frozenset[str] | None = None
-
-    @classmethod
-    def load(cls, files: Iterable[Path]) -> Taxonomy:
-        """From YAML with lists ``tags`` and ``categories`` of names, or of entries with a ``name``."""
-        found: dict[str, set[str]] = {}
-        for file in files:
-            data = parse(read_text(file), str(file)).data
-            for kind in ("tags", "categories"):
-                entries = data.get(kind) if isinstance(data, Mapping) else None
-                if entries is not None:
-                    found.setdefault(kind, set()).update(_names(entries, file, kind))
-        sets = {kind: frozenset(names) for kind, names in found.items()}
-        return cls(sets.get("tags"), sets.get("categories"))
-
-
-def _names(entries: Any, file: Path, kind: str) -> Iterator[str]:
-    for entry in entries if isinstance(entries, list) else [None]:
-        name = entry.get("name") if isinstance(entry, Mapping) else entry
-        if not isinstance(name, str):
-            said = "has to be a list of names, or of entries with a name"
-            raise DocumentError([Problem(file=str(file), key=kind, message=said)])
-        yield name
 
 
 @dataclass(slots=True)
@@ -84,7 +55,7 @@ def build(paths: Sequence[Path], *, taxonomy: Sequence[Path] | None = None, leni
 
     Args:
         paths: rule files, and folders with everything below them.
-        taxonomy: files that say which tags and categories there are; None: those in folders named ``tags``, if any.
+        taxonomy: files that say which tags and categories there are; None: as ``check_taxonomy`` finds them.
         lenient: leave unknown keys out instead of refusing them.
 
     Raises:
@@ -96,10 +67,7 @@ def build(paths: Sequence[Path], *, taxonomy: Sequence[Path] | None = None, leni
         for path in rule_files(paths)
         for document, doc in written(read_text(path), str(path), lenient=lenient)
     ]
-    known = Taxonomy.load(_taxonomy_files(paths) if taxonomy is None else taxonomy)
-    problems = [problem for file in files for problem in _unknown(file, known)]
-    if problems:
-        raise DocumentError(problems)
+    check_taxonomy(paths, taxonomy)
     renamed = _name_terms(files)
     rules = sorted((_rule(file, doc) for file in files for doc in file.doc.rules), key=lambda r: str(r["cre"]["id"]))
     terms = {file.names[name]: _called(_plain(term), file) for file in files for name, term in file.terms.items()}
@@ -110,24 +78,6 @@ def build(paths: Sequence[Path], *, taxonomy: Sequence[Path] | None = None, leni
         rule["metadata"]["hash"] = with_hashes[str(rule["cre"]["id"])].hash
     notes = (*before.warnings, *renamed, *_changed(before.rules, with_hashes))
     return Built(_text(rules, terms), made, notes)
-
-
-def _taxonomy_files(paths: Sequence[Path]) -> list[Path]:
-    return [file for path in paths if path.is_dir() for file in sorted(path.glob(f"**/{TAXONOMY}/*.y*ml"))]
-
-
-def _unknown(file: _File, known: Taxonomy) -> Iterator[Problem]:
-    for index, rule in enumerate(file.doc.rules):
-        at = ("rules", index, "cre")
-        for i, tag in enumerate(rule.cre.tags or ()):
-            if known.tags is not None and tag not in known.tags:
-                yield file.document.problem(
-                    (*at, "tags", i), f"{str(tag)!r} is no tag of the taxonomy", kind="UnknownTag"
-                )
-        category = rule.cre.category
-        if known.categories is not None and category not in known.categories:
-            said = f"{str(category)!r} is no category of the taxonomy"
-            yield file.document.problem((*at, "category"), said, kind="UnknownCategory")
 
 
 def _name_terms(files: Sequence[_File]) -> list[Problem]:

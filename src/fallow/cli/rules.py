@@ -72,8 +72,12 @@ def _loaded(paths: list[Path], as_json: bool, lenient: bool = False) -> Any:
 
 @app.command(epilog="Example: fallow rules check rules/ --json")
 def check(path: Paths, as_json: AsJson = False, lenient: Lenient = False) -> None:
-    """Check rule documents: every problem with its file, line and column."""
+    """Check rule documents: every problem with its file, line and column; tags and category against the taxonomy."""
     found = _loaded(path, as_json, lenient)
+    try:
+        _cre().check_taxonomy(path)
+    except DocumentError as error:
+        _report(error.problems, as_json)
     _warn(found.warnings, as_json)
     count = len(found.rules)
     if as_json:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fallow.errors import DocumentError
-from fallow_processors.cre import RuleSet, build
+from fallow_processors.cre import RuleSet, build, check_taxonomy
 from fallow_processors.cre.document import parse_rules
 from fallow_processors.cre.rule import Rule
 
@@ -99,6 +99,21 @@ def test_tags_and_category_have_to_be_of_the_taxonomy_where_there_is_one(tmp_pat
         ("UnknownTag", 4, "rules[0].cre.tags[0]"),
         ("UnknownCategory", 4, "rules[0].cre.category"),
     ]
+
+
+def test_the_taxonomy_beside_the_folders_of_rules_counts_for_a_single_rule_too(tmp_path: Path) -> None:
+    (tmp_path / "cre-1").mkdir()
+    write(tmp_path / "cre-1", CRE_1=("x", ""))
+    check_taxonomy([tmp_path / "cre-1"])
+    (tmp_path / "tags").mkdir()
+    (tmp_path / "tags" / "names.yaml").write_text("tags: [gpus, idle]\ncategories: [{name: wastes, description: d}]")
+    for path in (tmp_path, tmp_path / "cre-1", tmp_path / "cre-1" / "CRE_1.yaml"):
+        with pytest.raises(DocumentError) as caught:
+            check_taxonomy([path])
+        assert [(p.line, p.key, p.message) for p in caught.value.problems] == [
+            (4, "rules[0].cre.tags[0]", "'gpu' is no tag of the taxonomy; nearest is 'gpus'"),
+            (4, "rules[0].cre.category", "'waste' is no category of the taxonomy; nearest is 'wastes'"),
+        ]
 
 
 def test_a_rule_that_stands_in_two_files_is_refused(tmp_path: Path) -> None:
