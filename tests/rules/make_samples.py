@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fallow.testing.samples import Counter, Gauge, Record, Recording
+from rules import samples_devices, samples_logs, samples_scheduling, samples_work
 
 RULES = Path(__file__).parents[2] / "rules"
 MINUTE = 60.0
@@ -285,6 +286,7 @@ def half_empty() -> dict[str, str]:
         "test-fp-not-profiled.otlp.jsonl": recorded(30, [Gpu(util=BUSY)]),
         "test-fp-hang.otlp.jsonl": recorded(30, [Gpu(util=always(1.0), sm=always(0.12), dram=always(0.0003))]),
         "test-fp-half-busy.otlp.jsonl": recorded(30, [Gpu(util=waves(0.9, 0.4), sm=low_sm)]),
+        "test-fp-serves.otlp.jsonl": recorded(30, [Gpu(util=BUSY, sm=low_sm)], requests=lambda m: 30.0 * m),
     }
 
 
@@ -392,6 +394,10 @@ PACK: Mapping[str, Callable[[], dict[str, str]]] = {
     "cre-2026-9032": gpu_memory,
     "cre-2026-9036": host_memory,
     "cre-2026-9061": telemetry_fault,
+    **samples_logs.PACK,
+    **samples_devices.PACK,
+    **samples_scheduling.PACK,
+    **samples_work.PACK,
 }
 
 

@@ -12,7 +12,7 @@ from fallow_processors.cre import RuleSet
 from rules.make_samples import samples
 
 RULES = Path(__file__).parents[2] / "rules"
-FOLDERS = sorted(path for path in RULES.iterdir() if path.is_dir())
+FOLDERS = sorted(RULES.glob("cre-*/"))
 FIRST_PACK = {f"cre-2026-90{number}" for number in ("01", "02", "03", "04", "05", "07", "12", "13", "32", "36", "61")}
 
 
