@@ -9,7 +9,7 @@
 #   make docs    list the components
 #   make probes  compile the eBPF programs (clang, llvm, libbpf-dev); the others do so by themselves
 #   make wheel   a wheel in dist/, with the eBPF programs
-#   make docs    regenerate docs/receivers from what the receivers say of themselves
+#   make docs    regenerate docs/receivers and docs/rules from what receivers and rules say of themselves
 .DEFAULT_GOAL := help
 .PHONY: help run test e2e check bench proto schema docs probes wheel clean
 
@@ -80,7 +80,7 @@ check: $(VENV)/.installed
 	$(BIN)/pyright
 	$(BIN)/fallow rules check rules
 	$(MAKE) proto schema docs
-	@git diff --exit-code --stat -- src/fallow/recommend src/fallow/clock src/fallow/clients/podresources rules/cre.schema.json docs/receivers || { echo "Generated files differ from their sources: commit what make proto schema docs wrote." >&2; exit 1; }
+	@git diff --exit-code --stat -- src/fallow/recommend src/fallow/clock src/fallow/clients/podresources rules/cre.schema.json docs/receivers docs/rules || { echo "Generated files differ from their sources: commit what make proto schema docs wrote." >&2; exit 1; }
 
 proto: $(VENV)/.installed
 	cd proto && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=../src --pyi_out=../src --grpc_python_out=../src fallow/recommend/v1/recommend.proto fallow/clock/v1/clock.proto fallow/clients/podresources/podresources.proto
@@ -90,6 +90,7 @@ schema: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m fallow.reference docs/receivers
+	$(BIN)/python -m fallow.rulebook rules docs/rules
 
 clean:
 	rm -f $(PROBES)/*.bpf.o

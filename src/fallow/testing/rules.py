@@ -82,7 +82,8 @@ def timeline_of(rules: list[Path], sample: Path) -> Any:
     return timeline
 
 
-def _run(rules: list[Path], sample: Path, timeline: Any) -> list[Detection]:
+def recorded(rules: list[Path], sample: Path, timeline: Any = None) -> Iterator[tuple[Batch, SeriesTable]]:
+    """What comes out of the pipeline for a sample, batch by batch: normalised signals, records, detections."""
     base = context("rule-test", sample.parent)
     options = {"cre": {"rules": [str(rule.resolve()) for rule in rules]}}
     processors = build((*BEFORE_RULES, "cre"), options, base)
@@ -91,8 +92,14 @@ def _run(rules: list[Path], sample: Path, timeline: Any) -> list[Detection]:
         engine.watch(timeline)
     chain = Chain(processors, raised)
     chain.prepare()
-    out = [chain.process(batch) for batch in _batches(sample, base.series)] + chain.finish()
-    return [detection for batch in out for detection in batch.detections]
+    for batch in _batches(sample, base.series):
+        yield chain.process(batch), base.series
+    for batch in chain.finish():
+        yield batch, base.series
+
+
+def _run(rules: list[Path], sample: Path, timeline: Any) -> list[Detection]:
+    return [detection for batch, _ in recorded(rules, sample, timeline) for detection in batch.detections]
 
 
 def _batches(sample: Path, series: SeriesTable) -> Iterable[Batch]:

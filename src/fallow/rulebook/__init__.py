@@ -1,0 +1,1 @@
+"""Reference pages of rules, made from the rules themselves: ``python -m fallow.rulebook RULES FOLDER``."""
