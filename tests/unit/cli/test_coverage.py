@@ -36,7 +36,7 @@ def test_a_recording_for_machines() -> None:
         for w in one["wants"]
         if w["kind"] == "event" and w["needed"]
     ]
-    assert (start["name"], start["switch_on"]) == ("fallow.job.start", ["receiver slurm"])
+    assert (start["name"], start["switch_on"]) == ("fallow.job.start", ["receiver kubernetes", "receiver slurm"])
 
 
 def test_a_table_with_its_mapping(tmp_path: Path) -> None:
