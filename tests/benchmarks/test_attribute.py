@@ -37,10 +37,10 @@ GPUS_OF_NODE, WARM_UP, ROUNDS = 8, 10, 20  # what waits 5 s is learned within th
 @pytest.mark.parametrize(
     ("nodes", "nodes_of_batch", "jobs", "lateness", "most_ns"),
     [
-        pytest.param(1250, 10, False, 0, 100, id="10000-gpus-nobodys"),
-        pytest.param(1250, 10, True, 0, 300, id="10000-gpus-of-jobs"),
-        pytest.param(1250, 10, True, 5, 500, id="10000-gpus-of-jobs-5s-late"),
-        pytest.param(125, 1, True, 0, 1000, id="1000-gpus-of-jobs-a-node-a-batch"),
+        pytest.param(1250, 10, False, 0, 200, id="10000-gpus-nobodys"),
+        pytest.param(1250, 10, True, 0, 2000, id="10000-gpus-of-jobs"),
+        pytest.param(1250, 10, True, 5, 1500, id="10000-gpus-of-jobs-5s-late"),
+        pytest.param(125, 1, True, 0, 2000, id="1000-gpus-of-jobs-a-node-a-batch"),
     ],
 )
 def test_nanoseconds_of_a_sample(nodes: int, nodes_of_batch: int, jobs: bool, lateness: int, most_ns: float) -> None:
@@ -83,4 +83,5 @@ def test_nanoseconds_of_a_sample(nodes: int, nodes_of_batch: int, jobs: bool, la
     each = taken / samples * 1e9
     series_each = first / (nodes * GPUS_OF_NODE * len(READINGS)) * 1e6
     print(f"{each:.1f} ns a sample; a new series {series_each:.1f} us; an event {told / nodes * 1e6:.1f} us")
+    # A loaded machine is several times slower: this catches what is slow for each sample.
     assert each < most_ns

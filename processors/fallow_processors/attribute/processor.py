@@ -272,7 +272,7 @@ class AttributeProcessor:
                 if run is None or run.end <= instant - self._config.forget_after:
                     del self._first[device][holder, start]
                 elif began <= instant < run.end:
-                    self._told.first_activity(run, devices.known[device].labels, instant, began)
+                    self._told.first_activity(run, device, devices.known[device].labels, instant, began)
 
     # -- who is who ----------------------------------------------------------------------------------------------------
     def _learn(self, series: Int32Array) -> None:
@@ -323,6 +323,7 @@ class AttributeProcessor:
         old = self._newest - max(self._config.forget_after, self._config.evidence, self._config.lateness)
         self._runs.forget(old)
         self._devices.forget(old)
+        self._told.forget()
 
     # -- own metrics ---------------------------------------------------------------------------------------------------
     def _by_state(self, options: CallbackOptions) -> Iterable[Observation]:

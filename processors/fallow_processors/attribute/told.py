@@ -23,18 +23,20 @@ class Told:
     def __init__(self, series: SeriesTable) -> None:
         self._series = series
         self._rows: list[tuple[int, int, float, bool]] = []
+        self._known: dict[tuple[str, int, str], tuple[Span, int]] = {}
+        """By name, run and host or device: the series. The run is kept, so that its number stays its own."""
 
     def run(self, span: Span, host: str, instant: int) -> None:
         """How long a run has lasted at an instant, and its number."""
-        labels = {semconv.HOST_NAME: host, **span.labels}
-        self._say(semconv.JOB_AGE, labels, instant, (instant - span.start) / SECOND)
+        device = {semconv.HOST_NAME: host}
+        self._say(semconv.JOB_AGE, span, host, device, instant, (instant - span.start) / SECOND)
         if span.restarts.isdigit():
-            self._say(semconv.JOB_RESTARTS, labels, instant, float(span.restarts))
+            self._say(semconv.JOB_RESTARTS, span, host, device, instant, float(span.restarts))
 
-    def first_activity(self, span: Span, device: Mapping[str, str], instant: int, began: int) -> None:
-        """After how long a device began to work for a run."""
-        labels = {semconv.HW_TYPE: "gpu", **device, **span.labels}
-        self._say(semconv.JOB_GPU_FIRST_ACTIVITY, labels, instant, (began - span.start) / SECOND)
+    def first_activity(self, span: Span, number: int, device: Mapping[str, str], instant: int, began: int) -> None:
+        """After how long the device of that number began to work for a run."""
+        value = (began - span.start) / SECOND
+        self._say(semconv.JOB_GPU_FIRST_ACTIVITY, span, str(number), device, instant, value)
 
     def end(self, series: int, time: int) -> None:
         """A series ends: what it measured goes on under another name."""
@@ -53,9 +55,20 @@ class Told:
             stale=np.asarray(stale, dtype=np.bool_),
         )
 
-    def _say(self, name: str, labels: Mapping[str, str], time: int, value: float) -> None:
+    def forget(self) -> None:
+        """Look up anew what series are called: runs come and go, and devices get more labels."""
+        self._known.clear()
+
+    def _say(self, name: str, span: Span, where: str, device: Mapping[str, str], time: int, value: float) -> None:
+        found = self._known.get((name, id(span), where))
+        if found is None:
+            found = self._known[name, id(span), where] = span, self._intern(name, {**device, **span.labels})
+        if found[1] >= 0:
+            self._rows.append((found[1], time, value, False))
+
+    def _intern(self, name: str, labels: dict[str, str]) -> int:
+        if name == semconv.JOB_GPU_FIRST_ACTIVITY:
+            labels[semconv.HW_TYPE] = "gpu"
         resource = tuple(sorted((k, v) for k, v in labels.items() if k.startswith(_RESOURCE)))
         point = tuple(sorted((k, v) for k, v in labels.items() if not k.startswith(_RESOURCE)))
-        series = self._series.intern(SeriesKey(name, SIGNALS[name], "", resource, point))
-        if series >= 0:
-            self._rows.append((series, time, value, False))
+        return self._series.intern(SeriesKey(name, SIGNALS[name], "", resource, point))
