@@ -266,8 +266,8 @@ def _window(
     if n == 0:
         slots[i].flags = UNKNOWN | WARMING if missing else 0
         return following
-    oldest = (words[FIRST] - 1) // width  # the oldest pane that holds something
-    following = min(following, (oldest + 1) * width + span)
+    leaves = words[FIRST] + span  # the oldest sample: with its pane
+    following = min(following, end + width if leaves <= end + width else ((leaves + width - 1) // width) * width)
     if n >= 2 and (ops.RATE <= fn <= ops.DELTA or fn == ops.PREDICT):  # these depend on where the window ends
         following = min(following, end + width)
     flags = 0
