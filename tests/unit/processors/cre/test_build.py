@@ -128,7 +128,7 @@ def test_every_rule_keeps_its_hash(pack: str) -> None:
     root = CORPUS if pack == "corpus" else ROOT / "rules"
     if not root.exists():
         pytest.skip("the conformance corpus is not beside this checkout")
-    folders = sorted(folder for folder in root.iterdir() if folder.is_dir())
+    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and folder.name != "tags")
     before = by_id(RuleSet.load(folders, lenient=True).rules)
     built = build(folders, lenient=True)
     after = by_id(parse_rules(built.text, "built.yaml", own_ids=True).rules)
