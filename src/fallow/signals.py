@@ -98,6 +98,7 @@ _OWN_RANGES: Final[dict[str, tuple[float, float]]] = {
     semconv.GPU_PCIE_WIDTH: (0.0, 32.0),
     semconv.GPU_PCIE_WIDTH_LIMIT: (0.0, 32.0),
     semconv.GPU_THROTTLE_REASONS: (0.0, 2.0**53),
+    semconv.CLOCK_OFFSET: (-math.inf, math.inf),
     semconv.SIGNAL_HEALTH: (0.0, float(len(HEALTH_STATES) - 1)),
 }
 DEFAULT_CADENCE_S: Final = 60.0

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 RULES = Path(__file__).parents[3] / "rules"
+PACK = len(list(RULES.glob("cre-*")))
 GATEWAY = Path(__file__).parents[3] / "otel-config" / "fallow-gateway.yaml"
 CONFIG = """\
 receivers:
@@ -26,7 +27,7 @@ service:
 
 def fallow(*arguments: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "fallow", *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "fallow", *arguments], capture_output=True, text=True, timeout=300, check=False
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -184,7 +185,7 @@ def test_an_unknown_key_of_a_rule_is_refused_or_let_pass(tmp_path: Path) -> None
 
 def test_rules_that_are_right() -> None:
     code, out, _ = fallow("rules", "check", str(RULES))
-    assert (code, out) == (0, "11 rules: ok\n")
+    assert (code, out) == (0, f"{PACK} rules: ok\n")
     code, out, _ = fallow("rules", "test", str(RULES / "cre-2026-9061"), "--json")
     assert code == 0
     found = json.loads(out)

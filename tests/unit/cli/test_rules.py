@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
+PACK = len(list((ROOT / "rules").glob("cre-*")))
 RULE = """\
 rules:
   - cre: {{id: CRE-2026-9999, title: A title, mitigation: ""}}
@@ -18,7 +19,7 @@ rules:
 
 def rules(*arguments: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "fallow", "rules", *arguments], capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, "-m", "fallow", "rules", *arguments], capture_output=True, text=True, timeout=300, check=False
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -46,8 +47,8 @@ def test_a_stated_hash_that_is_not_the_rules_is_said(tmp_path: Path) -> None:
 def test_a_pack_is_built_and_is_right(tmp_path: Path) -> None:
     built = tmp_path / "pack.yaml"
     code, out, _ = rules("build", str(ROOT / "rules"), "-o", str(built))
-    assert (code, out) == (0, f"{built}: 11 rules\n")
-    assert rules("check", str(built))[:2] == (0, "11 rules: ok\n")
+    assert (code, out) == (0, f"{built}: {PACK} rules\n")
+    assert rules("check", str(built))[:2] == (0, f"{PACK} rules: ok\n")
     code, out, _ = rules("build", str(built))
     assert (code, out) == (0, built.read_text())
 

