@@ -127,11 +127,12 @@ IDLE_S = 600
 def stretched(table: pa.Table, before: float, after: float) -> pa.Table:
     """A run with its own idle power, as recorded, for ten minutes before it and after it.
 
-    No run of the collection is recorded for five idle minutes. What there is before the start, and the last half minute,
-    is gone through again and again.
+    No run of the collection is recorded for five idle minutes. What there is before the start, and from 15 to 35 s after
+    the stop, is gone through again and again. Later the next run begins to start in some of them.
     """
     time, watts = table["time_ms"].to_numpy() / 1e3, table["watts"].to_numpy()
-    head, tail = watts[time < before - 2], watts[time > max(after, time[-1] - 30)]
+    head, tail = watts[time < before - 2], watts[(time > after + 15) & (time < after + 35)]
+    time, watts = time[time < after + 35], watts[time < after + 35]
     pieces = [
         (time[0] - np.arange(0, IDLE_S, 2)[::-1] - 2, np.resize(head, IDLE_S // 2)),
         (time, watts),

@@ -37,6 +37,7 @@ SAID: Mapping[tuple[str, int], str] = {
     (semconv.GPU_POWER, kernels.PERIOD): semconv.STEP_PERIOD,
     (semconv.HOST_POWER, kernels.IDLE): semconv.HOST_POWER_IDLE,
     (semconv.HOST_POWER, kernels.RUNNING): semconv.HOST_POWER_RUNNING,
+    (semconv.HOST_POWER, kernels.PERIOD): semconv.STEP_PERIOD,
     (semconv.GPU_MEMORY_USAGE, kernels.IDLE): semconv.GPU_MEMORY_IDLE,
     (semconv.SERVING_REQUEST_RATE, kernels.EXPECTED): semconv.REQUESTS_EXPECTED,
     (semconv.SERVING_REQUESTS, kernels.EXPECTED): semconv.REQUESTS_EXPECTED,

@@ -51,8 +51,9 @@ class Target(_Part):
 class SavingBlock(_Part):
     """What it brings."""
 
-    basis: Literal["allocated", "none"] = Field(
-        description="allocated: GPU-time that is allocated and unused. none: no saving is claimed."
+    basis: Literal["allocated", "stalled", "none"] = Field(
+        description="allocated: GPU-time that is allocated and unused. stalled: time that all wait for checkpoints. "
+        "none: no saving is claimed."
     )
 
 

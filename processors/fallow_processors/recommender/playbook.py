@@ -59,9 +59,13 @@ class Defaults(_Part):
 class SavingModel(_Part):
     """How the saving is reckoned."""
 
-    basis: Literal["allocated", "none"] = Field(
+    basis: Literal["allocated", "stalled", "none"] = Field(
         default="allocated",
-        description="allocated: GPU-time that stays allocated and unused; none: no saving is claimed.",
+        description="allocated: GPU-time that stays allocated and unused; stalled: time, of one GPU, that all wait for "
+        "checkpoints and would not at the interval that is recommended; none: no saving is claimed.",
+    )
+    between_failures: DurationNs | None = Field(
+        default=None, gt=0, description="Of basis stalled: mean time between failures of a job; left out: not known."
     )
     horizon: DurationNs = Field(default=duration_ns("4h"), gt=0, description="No longer than this is ever claimed.")
 

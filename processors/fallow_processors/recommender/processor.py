@@ -6,13 +6,16 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from fallow.batch import Batch
 from fallow.component import Context
 from fallow.model import Action, Detection, Recommendation, Saving
 from fallow.semconv import ATTRIBUTION_AMBIGUOUS, HW_MODEL, IDENTITY
+from fallow.state import Past, Saved, State
 from fallow.units import SECOND
+from fallow_processors.recommender.checkpoint import Advice, Stalls, advice
 from fallow_processors.recommender.playbook import Defaults, Entry, Playbook, by_model, exempted
 from fallow_processors.recommender.saving import remaining_idle
 
@@ -20,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 ADVICE = "T1"
 """The highest tier that takes nothing from anybody."""
+VERSION = 1
+MAX_TARGETS = 10_000
+"""Jobs whose stalls are remembered; beyond it the one that was longest without a stall is forgotten."""
 CONFIDENCE_METRIC = 0.9
 """A condition that held over enough trustworthy samples; the rest is for what telemetry cannot see."""
 CONFIDENCE_OTHER = 0.7
@@ -32,6 +38,7 @@ class RecommenderProcessor:
     def __init__(self, playbook: Playbook, context: Context) -> None:
         self._playbook = playbook
         self._warned: set[str] = set()
+        self._stalls: dict[str, Stalls] = {}
         self._made = context.meter.create_counter(
             "fallow_processor_recommendations_made", unit="{recommendation}", description="Recommendations, by rule."
         )
@@ -57,8 +64,38 @@ class RecommenderProcessor:
         if entry is None or reason:
             self._without.add(1, {"fallow.rule": detection.rule, "reason": reason})
             return None
+        made = recommendation(detection, entry, self._playbook.defaults)
+        if entry.saving.basis == "stalled":
+            found = self._spaced(made, detection, entry)
+            if found is None:
+                self._without.add(1, {"fallow.rule": detection.rule, "reason": "no better interval known"})
+                return None
+            made = found
         self._made.add(1, {"fallow.rule": detection.rule})
-        return recommendation(detection, entry, self._playbook.defaults)
+        return made
+
+    def _spaced(self, made: Recommendation, detection: Detection, entry: Entry) -> Recommendation | None:
+        """With the interval between checkpoints that what was seen of this target calls for."""
+        seen = self._stalls.pop(made.dedupe_key, None)
+        seen = seen.then(detection.start, detection.end) if seen else Stalls(end=detection.end)
+        self._stalls[made.dedupe_key] = seen
+        if len(self._stalls) > MAX_TARGETS:
+            del self._stalls[next(iter(self._stalls))]
+        risk = entry.saving.between_failures
+        found = advice(seen, None if risk is None else risk / SECOND)
+        return None if found is None else spaced(made, found, detection, entry, self._playbook.defaults)
+
+    # -- across a restart ----------------------------------------------------------------------------------------------
+    def save(self) -> Saved:
+        """The stalls that were seen, the target that was longest without one first."""
+        stalls = {key: asdict(seen) for key, seen in self._stalls.items()}
+        return lambda: State(version=VERSION, document={"stalls": stalls})
+
+    def restore(self, state: State, past: Past) -> Mapping[str, int]:
+        """Go on from there."""
+        found: Mapping[str, Mapping[str, Any]] = state.of(VERSION).document["stalls"]
+        self._stalls = {key: Stalls(**seen) for key, seen in found.items()}
+        return {"stalling targets": len(self._stalls)}
 
     def _refusal(self, detection: Detection, entry: Entry | None) -> str:
         if self._playbook.defaults.mode == "observe":
@@ -104,6 +141,26 @@ def recommendation(detection: Detection, entry: Entry, defaults: Defaults) -> Re
         expires=detection.time + entry.saving.horizon,
         dedupe_key=hashlib.sha256(key.encode()).hexdigest()[:24],
     )
+
+
+def spaced(
+    made: Recommendation, found: Advice, detection: Detection, entry: Entry, defaults: Defaults
+) -> Recommendation:
+    """The recommendation with an interval between checkpoints and what it would bring, on each GPU, over the horizon."""
+    horizon_s = entry.saving.horizon / SECOND
+    seconds, low, high = (share * horizon_s for share in (found.saved, found.low, found.high))
+    _, price = by_model(defaults.price_per_gpu_hour, detection.entity.get(HW_MODEL, ""))
+    _, power_w = by_model(defaults.gpu_idle_power_w, detection.entity.get(HW_MODEL, ""))
+    saving = replace(
+        made.saving,
+        gpu_seconds=seconds,
+        low=low,
+        high=high,
+        cost=seconds / 3600 * price,
+        gco2e=seconds / 3600 * power_w / 1000 * defaults.gco2e_per_kwh,
+    )
+    action = replace(made.action, parameters=dict(made.action.parameters) | dict(found.parameters()))
+    return replace(made, action=action, saving=saving)
 
 
 def _target(detection: Detection) -> dict[str, str]:

@@ -242,6 +242,15 @@ def test_the_period_of_steps(period: float, step: float, known: bool) -> None:
     assert found == pytest.approx(period, rel=0.05) if known else found is None
 
 
+def test_all_that_is_learnt_of_a_gpu_is_learnt_of_a_node() -> None:
+    node = {"host.name": "n1", "hw.model": "8xH100", "fallow.job.id": "7"}
+    work = [(t, semconv.HOST_POWER, 7200.0 if t % 20 < 14 else 5000.0, node) for t in range(300, 1200)]
+    learner = Learner().of([*level(2260, 0, 300, name=semconv.HOST_POWER, labels=node), *work])
+    assert learner.last(semconv.HOST_POWER_IDLE, "") == pytest.approx(2260, rel=0.02)
+    assert learner.last(semconv.HOST_POWER_RUNNING, "") == pytest.approx(7200, rel=0.02)
+    assert learner.last(semconv.STEP_PERIOD, "") == pytest.approx(20, rel=0.05)
+
+
 def test_noise_has_no_period() -> None:
     assert Learner().of(level(400, 0, 1200, noise=0.5)).last(semconv.STEP_PERIOD) is None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from fallow.batch import Batch
 from fallow.errors import DocumentError
 from fallow.model import Detection, Evidence, Recommendation
+from fallow.state import Past
 from fallow.testing.components import context
+from fallow.units import SECOND
 from fallow_processors.recommender import RecommenderProcessor, load_playbook
 from fallow_processors.recommender.saving import TAIL, remaining_idle
 from helpers.model import HOUR, a_detection
@@ -178,7 +181,56 @@ def test_where_it_is_not_certain_whose_a_device_is_there_is_advice_at_most(
 ) -> None:
     """Guard G2."""
     found = a_detection()
-    unsure = dataclasses.replace(found, entity={**found.entity, "fallow.attribution.ambiguous": "true"})
+    unsure = replace(found, entity={**found.entity, "fallow.attribution.ambiguous": "true"})
     entry = f"entries:\n  - {{rule: {found.rule}, action: {action}, tier: {tier}}}\n"
     assert len(made(tmp_path, entry, unsure)) == expected
     assert len(made(tmp_path, entry, found)) == 1
+
+
+def stalls(count: int, work_s: int = 20, stall_s: int = 40) -> list[Detection]:
+    """A job that works for so long and then waits for a checkpoint, again and again."""
+    return [
+        replace(
+            a_detection(f"s{i}"),
+            rule="CRE-2026-9021",
+            tags=("gpu", "waste", "checkpoint"),
+            start=(i * (work_s + stall_s)) * SECOND,
+            end=(i * (work_s + stall_s) + stall_s) * SECOND,
+        )
+        for i in range(count)
+    ]
+
+
+STALLED = "entries:\n  - {rule: CRE-2026-9021, action: tune, tier: T1, saving: {basis: stalled, horizon: 1h%s}}\n"
+
+
+def test_a_checkpoint_interval_is_recommended_with_what_it_brings(tmp_path: Path) -> None:
+    assert made(tmp_path, STALLED % "", *stalls(2)) == ()
+    one = made(tmp_path, STALLED % "", *stalls(3))[-1]
+    # 40 of 60 s are lost; at 19 × 40 s it is 5 %.
+    assert one.action.parameters["checkpoint_interval_s"] == "760"
+    assert one.action.parameters["checkpoint_interval_now_s"] == "20"
+    assert one.saving.basis == "stalled"
+    assert one.saving.gpu_seconds == pytest.approx((40 / 60 - 0.05) * 3600)
+    assert one.saving.low == one.saving.high == pytest.approx(one.saving.gpu_seconds)
+    assert one.saving.cost == pytest.approx(one.saving.gpu_seconds / 3600 * 2.0)
+
+
+def test_a_known_risk_of_failure_gives_the_interval(tmp_path: Path) -> None:
+    one = made(tmp_path, STALLED % ", between_failures: 24h", *stalls(3))[-1]
+    best = math.sqrt(2 * 40 * 86_400)
+    assert one.action.parameters["checkpoint_interval_s"] == f"{best:.0f}"
+    lost_now, lost_then = 40 / 60 + 10 / 86_400, 40 / (40 + best) + best / 2 / 86_400
+    assert one.saving.gpu_seconds == pytest.approx((lost_now - lost_then) * 3600)
+
+
+def test_checkpoints_that_are_rare_enough_are_left_alone(tmp_path: Path) -> None:
+    assert made(tmp_path, STALLED % "", *stalls(5, work_s=3600)) == ()
+
+
+def test_stalls_are_remembered_across_a_restart(tmp_path: Path) -> None:
+    book = load_playbook(playbook(tmp_path, STALLED % ""))
+    first, second = (RecommenderProcessor(book, context("recommender", tmp_path)) for _ in range(2))
+    first.process(Batch(detections=tuple(stalls(2))))
+    second.restore(first.save()(), Past(series=np.zeros(0, dtype=np.int32)))
+    assert second.process(Batch(detections=tuple(stalls(3)[2:]))).recommendations
