@@ -6,6 +6,7 @@ COMPONENTS = {
     "attribute": "fallow_processors.attribute",
     "health": "fallow_processors.health",
     "baselines": "fallow_processors.baselines",
+    "rhythm": "fallow_processors.rhythm",
     "cre": "fallow_processors.cre",
     "recommender": "fallow_processors.recommender",
 }

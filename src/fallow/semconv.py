@@ -187,6 +187,8 @@ HOST_POWER_IDLE: Final = "fallow.host.power.idle_baseline"
 HOST_POWER_RUNNING: Final = "fallow.host.power.running_level"
 STEP_PERIOD: Final = "fallow.training.step_period"
 REQUESTS_EXPECTED: Final = "fallow.requests.expected"
+GPU_IDLE_PERSISTENCE: Final = "fallow.gpu.idle.persistence"
+GPU_IDLE_PERSISTENCE_PEAK: Final = "fallow.gpu.idle.persistence.peak"
 EVENT: Final = "fallow.event"
 CUDA_KERNEL_LAUNCHES: Final = "fallow.cuda.kernel.launches"
 CUDA_COPIES: Final = "fallow.cuda.copies"
@@ -357,6 +359,8 @@ SIGNALS: Final[dict[str, str]] = {
     SCHEDULER_GPUS: "{gpu}",
     SCHEDULER_JOBS: "{job}",
     SCHEDULER_NODES: "{node}",
+    GPU_IDLE_PERSISTENCE: "1",  # probability of staying idle for ten minutes more
+    GPU_IDLE_PERSISTENCE_PEAK: "1",
     SIGNAL_HEALTH: "{state}",  # 0 is ok; the numbers of the other states are in fallow.signals
     HOST_POWER: "W",  # of the whole node
     # What `baselines` has learnt.

@@ -65,6 +65,7 @@ processors:
   attribute:
   health:
   baselines:
+  rhythm:
   cre: {{rules: [{pack}, rule.yaml]}}
   recommender:
 exporters:
@@ -74,7 +75,7 @@ service:
   pipelines:
     telemetry:
       receivers: [otlp]
-      processors: [decode, normalise, attribute, health, baselines, cre, recommender]
+      processors: [decode, normalise, attribute, health, baselines, rhythm, cre, recommender]
       exporters: [recommendations]
 """
 

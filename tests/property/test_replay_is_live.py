@@ -37,13 +37,14 @@ processors:
   attribute:
   health:
   baselines:
+  rhythm:
   cre:
   recommender:
 exporters:
   recommendations: {endpoint: "127.0.0.1:0"}
 service:
   pipelines:
-    telemetry: {receivers: [otlp], processors: [decode, normalise, attribute, health, baselines, cre, recommender], exporters: [recommendations]}
+    telemetry: {receivers: [otlp], processors: [decode, normalise, attribute, health, baselines, rhythm, cre, recommender], exporters: [recommendations]}
 """
 METHODS = {
     "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",

@@ -226,6 +226,29 @@ def held_now() -> dict[str, str]:
         "test.otlp.jsonl": scraped(1, [idle, *near[1:]]),
         "test-fp.otlp.jsonl": scraped(3, near),
         "test-fp-ended.otlp.jsonl": scraped(1, [ended]),
+        "test-fp-pauses.otlp.jsonl": scraped(6, [Dcgm(util_pct=steps((0, 80), (2, 0)), used_mib=always(41000))]),
+    }
+
+
+def stays_idle() -> dict[str, str]:
+    """Three of a job's GPUs are wanted every six minutes, the fourth is not."""
+    pool = [Gpu(util=waves(*(0.7 if at == 2 * i else 0.0 for at in range(6))), used=MODEL, index=i) for i in range(3)]
+    once = steps((0, 0.8), (2, 0.0))
+
+    def with_fourth(util: Curve, used: Curve = MODEL, sm: Curve | None = None) -> list[Gpu]:
+        return [*pool, Gpu(util=util, used=used, sm=sm, index=3)]
+
+    return {
+        "test.otlp.jsonl": recorded(70, with_fourth(once)),
+        "test-fp-its-turn-comes.otlp.jsonl": recorded(70, with_fourth(lambda m: 0.7 if m % 7 == 1 else 0.0)),
+        "test-fp-pool-not-known.otlp.jsonl": recorded(15, with_fourth(once)),
+        "test-fp-never-worked.otlp.jsonl": recorded(70, with_fourth(ZERO)),
+        "test-fp-small.otlp.jsonl": recorded(70, with_fourth(once, used=CONTEXT)),
+        "test-fp-requests.otlp.jsonl": recorded(70, with_fourth(once), requests=lambda m: 40.0 + m // 2),
+        "test-fp-loading.otlp.jsonl": recorded(
+            70, with_fourth(once), events=dict.fromkeys(range(2, 70, 2), "model.load")
+        ),
+        "test-fp-contradiction.otlp.jsonl": recorded(70, with_fourth(once, sm=always(0.4))),
     }
 
 
@@ -387,6 +410,7 @@ PACK: Mapping[str, Callable[[], dict[str, str]]] = {
     "cre-2026-9002": idle_after_active,
     "cre-2026-9003": held,
     "cre-2026-9004": held_now,
+    "cre-2026-9015": stays_idle,
     "cre-2026-9005": partly_used,
     "cre-2026-9007": little_used,
     "cre-2026-9012": no_requests,

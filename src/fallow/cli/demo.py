@@ -39,6 +39,7 @@ processors:
   attribute:
   health:
   baselines:
+  rhythm:
   cre:
   recommender:
 exporters:
@@ -52,7 +53,7 @@ service:
   pipelines:
     telemetry:
       receivers: [otlp]
-      processors: [decode, normalise, attribute, health, baselines, cre, recommender]
+      processors: [decode, normalise, attribute, health, baselines, rhythm, cre, recommender]
       exporters: [recommendations, report]
 """
 ROWS = 7

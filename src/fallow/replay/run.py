@@ -15,7 +15,7 @@ from fallow.replay.recording import Recording
 from fallow.service import Chain
 from fallow.summary import Summary
 
-BEFORE_RULES = ("decode", "normalise", "attribute", "health", "baselines")
+BEFORE_RULES = ("decode", "normalise", "attribute", "health", "baselines", "rhythm")
 PROCESSORS = (*BEFORE_RULES, "cre", "recommender")
 
 
