@@ -19,6 +19,7 @@ COMMANDS = {
     "components": ("service", "fallow components --json"),
     "demo": ("demo", "fallow demo --seconds 30"),
     "replay": ("replay", "fallow replay day.otlp.jsonl.gz --report day.html"),
+    "frontier": ("frontier", "fallow frontier pods.parquet --map pods.yaml --html frontier.html"),
     "detect": ("detect", "fallow detect --rules rules/ broker.log"),
 }
 """Verb → the module in which it is a function of its name, and the example at the end of its help."""
