@@ -225,7 +225,10 @@ def lossy() -> dict[str, str]:
         gpus = [gpu({UTIL: util, SM: sm}, index=i) for i in range(2)]
         return taped(50, [*gpus, Thing({again: sent_again}, counts=(again,))])
 
-    falls, loses = steps((0, 0.7), (38, 0.25)), lambda m: float(max(0, m - 37) * 80)
+    def loses(minute: int) -> float:
+        return float(max(0, minute - 37) * 80)
+
+    falls = steps((0, 0.7), (38, 0.25))
     return {
         "test.otlp.jsonl": network(falls, loses),
         "test-fp-keeps-its-pace.otlp.jsonl": network(0.7, loses),
