@@ -52,7 +52,9 @@ def cpu_only() -> dict[str, str]:
     def works(cpus: float, util: Level = 0.0, *more: Thing, sm: Level | None = None, staged: bool = False) -> str:
         levels: dict[str, Level] = {UTIL: util} | ({} if sm is None else {"fallow.gpu.sm.utilization": sm})
         things = [gpu(levels), job({"fallow.job.cpus": 16.0}), uses(cpus, 60), *more]
-        events = {at: ("dataset.stage", JOB) for at in ((8, 20, 32) if staged else ())}
+        events: dict[int, tuple[str, Mapping[str, str]]] = {}
+        for at in (8, 20, 32) if staged else ():
+            events[at] = ("dataset.stage", JOB)
         return taped(40, things, events=events)
 
     on_gpu = gpu({"fallow.process.gpu.memory.usage": 2e9})
