@@ -25,7 +25,7 @@ from fallow.replay import default_chain, read_recording, replay
 from fallow.service import Service
 from fallow.testing.components import context
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 RULES = Path(__file__).parents[2] / "rules"
 CONFIG = """\
@@ -54,9 +54,9 @@ Row = tuple[Any, ...]
 
 
 def recording() -> list[str]:
-    """The samples of all rules at once, each as a host, GPUs and jobs of its own, in order of time."""
+    """The samples that fire of all rules at once, each as a host, GPUs and jobs of its own, in order of time."""
     lines: list[tuple[int, int, str]] = []
-    for number, file in enumerate(sorted(RULES.glob("*/test*.otlp.jsonl"))):
+    for number, file in enumerate(sorted(RULES.glob("*/test.otlp.jsonl"))):
         text = file.read_text().replace("gpu-node-03", f"node-{number}").replace('"GPU-', f'"GPU-{number}-')
         for job in ("48213", "48219"):
             text = text.replace(f'"{job}"', f'"{job}-{number}"')
@@ -149,7 +149,7 @@ async def lived(sent: Sequence[tuple[str, bytes]]) -> list[Row]:
     return rows(found)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_replay_is_live(seed: int) -> None:
     expected = replayed()
