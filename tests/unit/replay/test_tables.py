@@ -20,7 +20,7 @@ from fallow.series import SeriesTable
 
 SECOND = 1_000_000_000
 SHARED = Path(__file__).parents[3] / "../shared/data"
-EXAMPLES = Path(__file__).parents[3] / "otel-config" / "replay"
+EXAMPLES = Path(__file__).parents[3] / "otel-config" / "maps"
 
 PODS = """\
 files:

@@ -77,6 +77,7 @@ def test_every_signal_of_a_gpu_is_supplied_in_its_unit() -> None:
         *("fallow.gpu.memory.pages.retired", "fallow.gpu.nvlink.throughput.total", "fallow.gpu.xid"),
         *("fallow.job.gpu.allocated", "fallow.job.gpu.first_activity", "hw.host.power"),
         *("fallow.gpu.memory.idle_baseline", "fallow.gpu.power.idle_baseline", "fallow.gpu.power.running_level"),
+        *("fallow.gpu.idle.persistence", "fallow.gpu.idle.persistence.peak"),
     }
     assert found == {name: unit for name, unit in wanted.items() if name not in of_others}
 

@@ -27,6 +27,7 @@ NOT_HERE = {
     *(semconv.GPU_XID, semconv.GPU_MEMORY_FREE, semconv.GPU_PAGES_RETIRED),  # as other sources say it
     *("fallow.gpu.nvlink.throughput.total", "fallow.job.gpu.allocated", "fallow.job.gpu.first_activity"),
     *(semconv.GPU_POWER_IDLE, semconv.GPU_POWER_RUNNING, semconv.GPU_MEMORY_IDLE, semconv.HOST_POWER),  # learnt; nodes
+    *(semconv.GPU_IDLE_PERSISTENCE, semconv.GPU_IDLE_PERSISTENCE_PEAK),
 }
 
 
