@@ -26,23 +26,44 @@ def free_ports(count: int) -> list[int]:
 
 
 class Program:
-    """A program that can be killed and started again; what it says goes to a file."""
+    """A program that can be killed and started again; what it says goes to a file.
+
+    ``restarts``: how often it may crash while it starts, as under a service manager that starts it again.
+    """
 
     def __init__(
-        self, name: str, command: Sequence[str], ready: Callable[[], bool], environment: Mapping[str, str], log: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        ready: Callable[[], bool],
+        environment: Mapping[str, str],
+        log: Path,
+        restarts: int = 0,
     ):
         self.name = name
         self.log = log
         self._command = list(command)
         self._ready = ready
+        self._restarts = restarts
         self._environment = {**os.environ, **environment}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, timeout_s: float = 60) -> None:
         """Start and wait until it is ready."""
+        process, left = self._launch(), self._restarts
+
+        def is_ready() -> bool:
+            nonlocal process, left
+            if left and process.poll():
+                process, left = self._launch(), left - 1
+            return self._ready()
+
+        until(is_ready, timeout_s, lambda: f"{self.name} is not ready:\n{self.tail()}")
+
+    def _launch(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
-        until(self._ready, timeout_s, lambda: f"{self.name} is not ready:\n{self.tail()}")
+        return self._process
 
     def kill(self) -> None:
         """SIGKILL, as the kernel or an operator would."""

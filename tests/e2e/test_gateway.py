@@ -35,7 +35,7 @@ from fallow.recommend.v1.recommend_pb2_grpc import RecommendationServiceStub
 
 RULES = OTEL_CONFIG.parent / "rules"
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("file", sorted(p.name for p in OTEL_CONFIG.glob("*.yaml") if p.name != "builder.yaml"))
