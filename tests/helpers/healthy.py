@@ -62,7 +62,7 @@ class Healthy:
         hosts = gpus // GPUS
         self._kind = np.zeros(hosts, dtype=np.int64)
         self._phase = np.full(hosts, ENDS)
-        self._until = self._rng.uniform(0, 1800, hosts)
+        self._until = self._rng.uniform(60, 1800, hosts)  # watched before anything runs
         self._over = np.zeros(hosts)
         self._began = np.zeros(hosts)
         self._served = np.zeros(hosts)
