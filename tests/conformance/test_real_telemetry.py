@@ -173,7 +173,7 @@ def test_idle_rules_on_production_serving_telemetry(capsys: pytest.CaptureFixtur
         print("\nGenTD26, 89 pods, 15 h, rules tagged idle-gpu\n  " + "\n  ".join(lines))
     wrong, covered = shares["with event tables"]
     assert wrong <= 0.05
-    # What was reached, for it not to be lost; a time-out of 12 minutes reaches 0.61 and 0.37.
+    # What was reached, for it not to be lost; the rules before found 0.61, a time-out of 10 minutes 0.67 at 0.36-0.39.
     assert covered >= 0.42
     assert worth >= 0.45
     assert shares["without"][0] > wrong, "the events make the difference"
